@@ -41,11 +41,11 @@ mod workers;
 pub mod fixture;
 
 // What the micro benchmarks measure.
-#[cfg(feature = "pieces")]
-#[path = "../benches/pieces.rs"]
-pub mod pieces;
+#[cfg(feature = "internals")]
+#[path = "../benches/micro_cases.rs"]
+pub mod micro_cases;
 
 // Fuzz targets. The tests feed them with the corpus.
-#[cfg(any(test, feature = "pieces"))]
+#[cfg(any(test, feature = "internals"))]
 #[path = "../fuzz/targets/mod.rs"]
 pub mod hostile;

@@ -10,5 +10,5 @@ use toolbridge_mcp::cli;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    ExitCode::from(cli::run(std::env::args_os(), cli::Surroundings::of_this_process()).code())
+    ExitCode::from(cli::run(std::env::args_os(), cli::CommandContext::of_this_process()).code())
 }

@@ -129,7 +129,7 @@ impl Worker {
     }
 
     /// Registers the stream with the event loop of the worker.
-    pub fn adopt(&self, stream: TcpStream) -> io::Result<TcpStream> {
+    pub fn register(&self, stream: TcpStream) -> io::Result<TcpStream> {
         let Some(event_loop) = self.event_loop() else {
             return Ok(stream);
         };

@@ -76,11 +76,11 @@ def print_table(rows):
             if row.ratios
             else " " * 21
         )
-        verdict = {True: "met", False: "MISSED", None: ""}[row.target.met(row.value)]
+        outcome = {True: "met", False: "MISSED", None: ""}[row.target.met(row.value)]
         ours = f"{row.ours:10.0f}" if row.ratios else f"{row.ours:10.1f}"
         print(
             f"{row.name + ', ' + row.unit:46} {ours} {theirs} {ratio}  {str(row.target):>8} "
-            f"{verdict}",
+            f"{outcome}",
             flush=True,
         )
 

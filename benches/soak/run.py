@@ -22,7 +22,7 @@ for folder in ("api", "macro"):
 
 import programs  # noqa: E402
 import rig  # noqa: E402
-from judge import judge  # noqa: E402
+from growth import growth  # noqa: E402
 
 EVERY = 5
 SETTLED_WITHIN = 30
@@ -208,7 +208,7 @@ def main():
         for program in ("server", "api")
         for what in ("rss_mib", "fds", "threads")
     ] + ["api.goroutines"]
-    verdicts = [judge(name, [row[name] for row in rows]) for name in names]
+    growths = [growth(name, [row[name] for row in rows]) for name in names]
     print(
         f"{seen['calls']:,} calls in {seen['seconds']:.0f} s, "
         f"{seen['calls'] / seen['seconds']:,.0f} a second by {options.callers} callers; "
@@ -218,17 +218,15 @@ def main():
     if not options.postgres:
         print(f"the database's files have {size:.0f} MiB, tombstones included")
     print(f"\n{'':20} {'2nd third':>10} {'last third':>10} {'may grow':>9}")
-    for verdict in verdicts:
+    for each in growths:
         print(
-            f"{verdict.name:20} {verdict.before:10.1f} {verdict.after:10.1f} "
-            f"{verdict.allowed:9.1f}  {'flat' if verdict.flat else 'GROWS'}"
+            f"{each.name:20} {each.before:10.1f} {each.after:10.1f} "
+            f"{each.allowed:9.1f}  {'flat' if each.flat else 'GROWS'}"
         )
     for name, count in left.items():
         print(f"{name + ' left':20} {'':10} {count:10.0f} {0:9}  {'none' if not count else 'LEFT'}")
     print(f"\nsamples: {path.relative_to(ROOT)}")
-    well = (
-        all(verdict.flat for verdict in verdicts) and not any(left.values()) and not seen["failed"]
-    )
+    well = all(each.flat for each in growths) and not any(left.values()) and not seen["failed"]
     return 0 if well else 1
 
 

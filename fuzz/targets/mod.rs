@@ -1,9 +1,8 @@
-//! What is fed with whatever anybody may send, and what must hold then. Each target is a function
-//! that panics where it does not.
+//! The fuzz targets: functions that take any input and panic where something that must hold does
+//! not.
 //!
-//! The functions are part of the library, since its rooms are closed to everybody else: each stands
-//! in the room that it is about. `fuzz_targets` hands them to a fuzzer, and the test below feeds
-//! them with what fuzzing has found worth keeping.
+//! The functions are part of the library, since they call its private modules. `fuzz_targets` hands
+//! them to a fuzzer, and the test below feeds them with what fuzzing has found worth keeping.
 
 #![allow(
     clippy::unwrap_used,

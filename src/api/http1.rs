@@ -161,7 +161,7 @@ impl Head {
             let is = |name: &HeaderName| field.name.eq_ignore_ascii_case(name.as_str());
             if is(&CONTENT_LENGTH) {
                 let length = decimal(field.value)?;
-                // An intermediary could believe the other length.
+                // An intermediary could use the other length.
                 if announced
                     .replace(length)
                     .is_some_and(|other| other != length)

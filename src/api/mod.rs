@@ -24,7 +24,7 @@ mod session_closer;
 mod settings;
 pub mod signature;
 
-#[cfg(any(test, feature = "pieces"))]
+#[cfg(any(test, feature = "internals"))]
 #[path = "../../fuzz/targets/signatures.rs"]
 pub mod hostile_signatures;
 #[cfg(test)]
@@ -50,7 +50,7 @@ use client::{Client, ClientError};
 use concurrency_limit::ConcurrencyLimit;
 pub use features::Features;
 use features::KnownFeatures;
-#[cfg(any(test, feature = "pieces"))]
+#[cfg(any(test, feature = "internals"))]
 pub use http_client::target;
 pub use readiness::{NotReadyError, has_no_readyz};
 use retry::Retries;

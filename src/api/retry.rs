@@ -81,7 +81,7 @@ impl Retries {
 
     /// Records the first attempt of a request, which adds to the budget.
     pub fn first(&self) {
-        self.budget.earn();
+        self.budget.deposit();
     }
 
     /// The pause before the next attempt of a request that was sent `sent` times, or `None` if it
@@ -103,7 +103,7 @@ impl Retries {
         if pause >= deadline.remaining() {
             return None;
         }
-        if !self.budget.spend(Instant::now()) {
+        if !self.budget.withdraw(Instant::now()) {
             metrics::limit_reached("retry_budget");
             return None;
         }
@@ -139,14 +139,14 @@ impl Budget {
         }
     }
 
-    fn earn(&self) {
+    fn deposit(&self) {
         // Concurrent requests may overshoot the limit by one share each.
         if self.left.load(Ordering::Relaxed) < MAX_BUDGET {
             self.left.fetch_add(SHARE, Ordering::Relaxed);
         }
     }
 
-    fn spend(&self, now: Instant) -> bool {
+    fn withdraw(&self, now: Instant) -> bool {
         self.refill(now);
         let taken = |left: i64| (left >= RETRY).then_some(left - RETRY);
         self.left
@@ -244,18 +244,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn refills_the_minimum_over_time() {
         let retries = Retries::new(u32::MAX, 8);
-        let spent = |retries: &Retries| {
+        let withdrawn = |retries: &Retries| {
             (0..1000)
                 .filter(|_| retries.pause(1, None, far_deadline()).is_some())
                 .count()
         };
-        assert_eq!(spent(&retries), 10);
+        assert_eq!(withdrawn(&retries), 10);
         advance(REFILL_INTERVAL * 3 + REFILL_INTERVAL / 2).await;
-        assert_eq!(spent(&retries), 3);
+        assert_eq!(withdrawn(&retries), 3);
         advance(REFILL_INTERVAL / 2).await;
-        assert_eq!(spent(&retries), 1, "the remaining half second counts");
+        assert_eq!(withdrawn(&retries), 1, "the remaining half second counts");
         advance(REFILL_INTERVAL * 1000).await;
-        assert_eq!(spent(&retries), 10, "and no more than the minimum");
+        assert_eq!(withdrawn(&retries), 10, "and no more than the minimum");
     }
 
     proptest! {
@@ -281,9 +281,9 @@ mod tests {
                 now += Duration::from_millis(millis);
                 waited += Duration::from_millis(millis);
                 if request {
-                    budget.earn();
+                    budget.deposit();
                     requests += 1;
-                } else if budget.spend(now) {
+                } else if budget.withdraw(now) {
                     retries += 1;
                 }
                 let amount = i64::try_from(waited.as_secs()).unwrap() * RETRY;

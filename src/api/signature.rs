@@ -22,7 +22,7 @@ use crate::foundation::secret::Secret;
 pub const WINDOW_MS: u64 = 300_000;
 
 /// Maximum length of a timestamp; more digits would not fit 64 bits.
-#[cfg(any(test, feature = "pieces"))]
+#[cfg(any(test, feature = "internals"))]
 const MAX_TIMESTAMP_DIGITS: usize = 19;
 
 /// The versions of the signature to send.
@@ -109,7 +109,7 @@ fn hex_of(bytes: &[u8]) -> [u8; 64] {
 
 /// Whether `signature` is valid for `tenant` at this time. The API's side of the contract, for
 /// tests.
-#[cfg(any(test, feature = "pieces"))]
+#[cfg(any(test, feature = "internals"))]
 pub fn verify(
     secret: &Secret,
     tenant: &str,

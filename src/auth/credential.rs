@@ -6,7 +6,7 @@ use crate::foundation::secret::Secret;
 
 #[derive(Debug, Clone)]
 pub enum Credential {
-    /// API and sidecar are one resource: the token was meant for both.
+    /// API and server are one resource: the token was meant for both.
     Own(Secret),
     /// Asked for when the API is first needed.
     Exchanged(Exchange, Subject),

@@ -141,8 +141,8 @@ impl Jwks {
         self.0.known.read().clone()
     }
 
-    /// In a task of its own: a caller who hangs up must not take the fetch down with him, or
-    /// anybody could keep the keys from ever arriving.
+    /// In a task of its own, so that a caller who disconnects does not cancel the fetch: otherwise
+    /// any caller could prevent the keys from being fetched.
     fn refresh(&self) -> JoinHandle<Option<()>> {
         let jwks = self.clone();
         tasks::spawn("keys", async move { jwks.fetch_unless_recent().await })

@@ -17,7 +17,7 @@ pub mod settings;
 pub mod token_exchange;
 pub mod verifier;
 
-#[cfg(any(test, feature = "pieces"))]
+#[cfg(any(test, feature = "internals"))]
 #[path = "../../fuzz/targets/tokens.rs"]
 pub mod hostile_tokens;
 #[cfg(test)]
@@ -67,8 +67,8 @@ pub enum AuthError {
     UnknownKey,
     #[error("the token's algorithm is not accepted")]
     Algorithm,
-    /// Genuine, and still not for this place: the only refusal that a new token of the same kind
-    /// cannot mend.
+    /// Genuine, but for another tenant: the only refusal that a new token of the same kind does not
+    /// fix.
     #[error("the token belongs to another tenant")]
     TenantMismatch,
     /// Our failing, not the caller's: the keys have never been fetched.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::exit::{CliError, Exit};
 use super::output::{ERROR, GOOD, QUIET, styled};
-use super::{Settings, Surroundings};
+use super::{CommandContext, Settings};
 use crate::telemetry::audit::chain::Hash;
 use crate::telemetry::audit::files;
 use crate::telemetry::audit::verify::{Anchors, Finding, Report, Summary, Trails};
@@ -68,11 +68,11 @@ fn hash(text: &str) -> Result<Hash, String> {
 pub fn run(
     args: &AuditArgs,
     settings: &Settings,
-    around: &mut Surroundings,
+    context: &mut CommandContext,
 ) -> Result<(), CliError> {
     let Action::Verify(args) = &args.action;
     let paths = if args.files.is_empty() {
-        configured(settings, around)?
+        configured(settings, context)?
     } else {
         args.files.clone()
     };
@@ -92,9 +92,9 @@ pub fn run(
     });
     let shown = Shown { report, paths };
     if args.json {
-        around.output.json(&shown.as_json())?;
+        context.output.json(&shown.as_json())?;
     } else {
-        shown.print(around)?;
+        shown.print(context)?;
     }
     if shown.is_valid() {
         Ok(())
@@ -103,8 +103,8 @@ pub fn run(
     }
 }
 
-fn configured(settings: &Settings, around: &Surroundings) -> Result<Vec<PathBuf>, CliError> {
-    let config = around.load(settings, &[])?.config;
+fn configured(settings: &Settings, context: &CommandContext) -> Result<Vec<PathBuf>, CliError> {
+    let config = context.load(settings, &[])?.config;
     match config.audit.destination() {
         Some(AuditTo::File(path)) => Ok(files(path)),
         _ => {
@@ -147,8 +147,8 @@ impl Shown {
         Some((path.display().to_string(), position.line))
     }
 
-    fn print(&self, around: &mut Surroundings) -> io::Result<()> {
-        let output = &mut around.output;
+    fn print(&self, context: &mut CommandContext) -> io::Result<()> {
+        let output = &mut context.output;
         for finding in &self.report.findings {
             let (style, mark) = if finding.kind.is_wrong() {
                 (ERROR, "WRONG")

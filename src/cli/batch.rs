@@ -14,7 +14,7 @@ use super::exit::{CliError, Exit};
 use super::output::{HEADING, NAME, Output, QUIET, styled};
 use super::render::text_of;
 use super::wiring::CallAnswer;
-use super::{Settings, Surroundings};
+use super::{CommandContext, Settings};
 use crate::foundation::json::Json;
 
 /// The largest file that is read. The API takes no larger request.
@@ -50,7 +50,11 @@ pub struct Batch {
     credentials: Credentials,
 }
 
-pub fn run(args: &Batch, settings: &Settings, around: &mut Surroundings) -> Result<(), CliError> {
+pub fn run(
+    args: &Batch,
+    settings: &Settings,
+    context: &mut CommandContext,
+) -> Result<(), CliError> {
     let text = read(&args.file)?;
     // The operations travel as they are, with all digits of their numbers.
     let operations = operations(&text).map_err(|why| unusable(&args.file, &why))?;
@@ -61,20 +65,22 @@ pub fn run(args: &Batch, settings: &Settings, around: &mut Surroundings) -> Resu
     };
     let atomic = if args.each { r#","atomic":false"# } else { "" };
     let arguments = format!(r#"{{"operations":{}{dry_run}{atomic}}}"#, operations.get());
-    match perform("batch", arguments, &args.credentials, settings, around)? {
+    match perform("batch", arguments, &args.credentials, settings, context)? {
         CallAnswer::Result(text) => {
             let result = Json::trusted(&text).to_value().unwrap_or_default();
             if args.json {
-                around.output.json_text(&Json::trusted(&text).to_pretty())?;
+                context
+                    .output
+                    .json_text(&Json::trusted(&text).to_pretty())?;
             } else {
-                show(&mut around.output, &result)?;
+                show(&mut context.output, &result)?;
             }
             match result.get("failed").and_then(Value::as_u64) {
                 Some(0) => Ok(()),
                 _ => Err(CliError::Silent(Exit::Failed)),
             }
         }
-        CallAnswer::Error(body) => Err(failed(&body, args.json, around)?),
+        CallAnswer::Error(body) => Err(failed(&body, args.json, context)?),
     }
 }
 

@@ -12,7 +12,7 @@ use super::credentials::Credentials;
 use super::exit::{CliError, Exit};
 use super::output::escape_controls;
 use super::wiring::{self, CallAnswer};
-use super::{Settings, Surroundings, render, tools};
+use super::{CommandContext, Settings, render, tools};
 use crate::foundation::json::Json;
 use crate::telemetry::{self, Destination};
 
@@ -53,7 +53,7 @@ pub struct Call {
     credentials: Credentials,
 }
 
-pub fn run(call: &Call, settings: &Settings, around: &mut Surroundings) -> Result<(), CliError> {
+pub fn run(call: &Call, settings: &Settings, context: &mut CommandContext) -> Result<(), CliError> {
     let entries = wiring::entries()?;
     let entry = tools::find(&entries, &call.name)?;
     let create = format!("create_{}", entry.entity);
@@ -73,22 +73,22 @@ pub fn run(call: &Call, settings: &Settings, around: &mut Surroundings) -> Resul
     )
     .map_err(|why| CliError::because(Exit::Usage, format!("{why}.")))?;
 
-    let answer = perform(&call.name, arguments, &call.credentials, settings, around)?;
+    let answer = perform(&call.name, arguments, &call.credentials, settings, context)?;
     match answer {
-        CallAnswer::Result(text) if call.json => {
-            Ok(around.output.json_text(&Json::trusted(&text).to_pretty())?)
-        }
+        CallAnswer::Result(text) if call.json => Ok(context
+            .output
+            .json_text(&Json::trusted(&text).to_pretty())?),
         CallAnswer::Result(text) => {
             let value = Json::trusted(&text).to_value().unwrap_or_default();
             let more = |cursor: &str| next_page(call, settings, cursor);
             Ok(render::result(
-                &mut around.output,
+                &mut context.output,
                 &entry.entity.replace('_', " "),
                 &value,
                 &more,
             )?)
         }
-        CallAnswer::Error(body) => Err(failed(&body, call.json, around)?),
+        CallAnswer::Error(body) => Err(failed(&body, call.json, context)?),
     }
 }
 
@@ -98,24 +98,28 @@ pub fn perform(
     arguments: String,
     credentials: &Credentials,
     settings: &Settings,
-    around: &mut Surroundings,
+    context: &mut CommandContext,
 ) -> Result<CallAnswer, CliError> {
-    let config = around.load(settings, &[])?.config;
+    let config = context.load(settings, &[])?.config;
     config.tenant.identity()?;
-    let token = credentials.token(&config, TOKEN_LIFETIME, around)?;
+    let token = credentials.token(&config, TOKEN_LIFETIME, context)?;
     // Warnings only by default, since a person reads the output.
-    let log = around.quiet_log(&config, settings);
+    let log = context.quiet_log(&config, settings);
     telemetry::start(&log, Destination::Stderr, true);
     super::block_on(wiring::call(&config, token, tool, arguments))?
 }
 
 /// Prints the error of a tool, and returns how the command ends.
-pub fn failed(body: &Value, json: bool, around: &mut Surroundings) -> Result<CliError, CliError> {
+pub fn failed(
+    body: &Value,
+    json: bool,
+    context: &mut CommandContext,
+) -> Result<CliError, CliError> {
     let category = body.pointer("/error/category").and_then(Value::as_str);
     if json {
-        around.output.json(body)?;
+        context.output.json(body)?;
     } else {
-        render::failure(&mut around.output, body)?;
+        render::failure(&mut context.output, body)?;
     }
     let exit = Exit::of_category(category.unwrap_or_default());
     Ok(CliError::Silent(exit))

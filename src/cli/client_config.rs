@@ -7,7 +7,7 @@ use url::Url;
 
 use super::exit::{CliError, Exit};
 use super::output::{HEADING, NAME, Output, QUIET, fitted, styled};
-use super::{Settings, Surroundings};
+use super::{CommandContext, Settings};
 use crate::clients::{self, Abilities, Client, Entry, File, Recipe, Snippet, Step, Way, pieces};
 use crate::config::error::nearest;
 use crate::foundation::parse;
@@ -73,25 +73,25 @@ impl ClientConfig {
 pub fn run(
     args: &ClientConfig,
     settings: &Settings,
-    around: &mut Surroundings,
+    context: &mut CommandContext,
 ) -> Result<(), CliError> {
     let Some(key) = &args.client else {
-        return list(&mut around.output);
+        return list(&mut context.output);
     };
     let client = find(key)?;
-    let entry = entry(args, settings, around)?;
+    let entry = entry(args, settings, context)?;
     let Some(recipe) = client.recipe(args.way()) else {
-        return list(&mut around.output);
+        return list(&mut context.output);
     };
     if !args.json {
-        return show(client, recipe, &entry, args.local, &mut around.output);
+        return show(client, recipe, &entry, args.local, &mut context.output);
     }
     if let Some(cannot) = recipe.cannot {
-        around.output.note(styled(QUIET, plain(cannot)))?;
+        context.output.note(styled(QUIET, plain(cannot)))?;
     }
     match recipe.snippet(&entry) {
-        Some(Snippet::Json(snippet)) => Ok(around.output.json(&snippet)?),
-        Some(Snippet::Toml(snippet)) => Ok(around.output.line(snippet)?),
+        Some(Snippet::Json(snippet)) => Ok(context.output.json(&snippet)?),
+        Some(Snippet::Toml(snippet)) => Ok(context.output.line(snippet)?),
         None => Err(CliError::because(
             Exit::Usage,
             format!(
@@ -158,7 +158,7 @@ fn find(key: &str) -> Result<&'static Client, CliError> {
 fn entry(
     args: &ClientConfig,
     settings: &Settings,
-    around: &Surroundings,
+    context: &CommandContext,
 ) -> Result<Entry, CliError> {
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("toolbridge-mcp"));
     let program = program.display().to_string();
@@ -168,14 +168,14 @@ fn entry(
         (program, Vec::new())
     };
     let homes = ["HOME", "USERPROFILE"];
-    let home = homes.iter().find_map(|name| around.environment.get(*name));
+    let home = homes.iter().find_map(|name| context.environment.get(*name));
     let home = home.map_or("/path/to", String::as_str);
     Ok(Entry {
         name: args.name.clone(),
         url: if args.local {
             String::new()
         } else {
-            url(args, settings, around)?
+            url(args, settings, context)?
         },
         command,
         launcher,
@@ -183,7 +183,7 @@ fn entry(
             .join(".toolbridge-token")
             .display()
             .to_string(),
-        local: args.local.then(|| local(settings, around)),
+        local: args.local.then(|| local(settings, context)),
     })
 }
 
@@ -199,12 +199,12 @@ fn is_temporary(program: &str) -> bool {
 fn url(
     args: &ClientConfig,
     settings: &Settings,
-    around: &Surroundings,
+    context: &CommandContext,
 ) -> Result<String, CliError> {
     let usage = |sentence: String| CliError::because(Exit::Usage, sentence);
     let mut url: Url = match &args.url {
         Some(text) => parse::parse_url(text).map_err(|why| usage(format!("--url {why}.")))?,
-        None => around
+        None => context
             .load(settings, &[])?
             .config
             .server
@@ -229,9 +229,9 @@ fn url(
 
 /// The arguments of `stdio` with the same flags. The client starts it in another directory, so the
 /// config file needs an absolute path.
-fn local(settings: &Settings, around: &Surroundings) -> Vec<String> {
+fn local(settings: &Settings, context: &CommandContext) -> Vec<String> {
     let absolute = |path: &Path| {
-        let path = around.directory.join(path);
+        let path = context.directory.join(path);
         std::path::absolute(&path)
             .unwrap_or(path)
             .display()
@@ -245,8 +245,8 @@ fn local(settings: &Settings, around: &Surroundings) -> Vec<String> {
     if let Some(file) = named.and_then(|index| words.get_mut(index)) {
         *file = absolute(Path::new(file.as_str()));
     } else {
-        let usual = around.directory.join("toolbridge.toml");
-        let file = around
+        let usual = context.directory.join("toolbridge.toml");
+        let file = context
             .environment
             .get("TOOLBRIDGE_CONFIG")
             .filter(|file| !file.is_empty());

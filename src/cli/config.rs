@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::exit::CliError;
 use super::output::{GOOD, HEADING, NAME, QUIET, escape_controls, styled};
-use super::{Settings, Surroundings};
+use super::{CommandContext, Settings};
 use crate::config::layers::DEFAULTS;
 use crate::config::{Config, Effective, Origin, Shown, warnings};
 use crate::foundation::secret::REDACTED;
@@ -39,20 +39,20 @@ Examples:
 pub fn run(
     args: &ConfigArgs,
     settings: &Settings,
-    around: &mut Surroundings,
+    context: &mut CommandContext,
 ) -> Result<(), CliError> {
     match args.action {
-        Action::Show { defaults: true, .. } => Ok(around.output.raw(DEFAULTS.as_bytes())?),
-        Action::Show { json, .. } => show(json, settings, around),
-        Action::Check => check(&around.load(settings, &[])?.config, around),
+        Action::Show { defaults: true, .. } => Ok(context.output.raw(DEFAULTS.as_bytes())?),
+        Action::Show { json, .. } => show(json, settings, context),
+        Action::Check => check(&context.load(settings, &[])?.config, context),
     }
 }
 
-fn show(json: bool, settings: &Settings, around: &mut Surroundings) -> Result<(), CliError> {
-    let loaded = around.load(settings, &[])?;
+fn show(json: bool, settings: &Settings, context: &mut CommandContext) -> Result<(), CliError> {
+    let loaded = context.load(settings, &[])?;
     if json {
         let lines: Vec<Value> = loaded.effective().map(as_json).collect();
-        return Ok(around
+        return Ok(context
             .output
             .json(&json!({ "settings": lines, "warnings": warnings(&loaded.config) }))?);
     }
@@ -72,7 +72,7 @@ fn show(json: bool, settings: &Settings, around: &mut Surroundings) -> Result<()
     for line in &lines {
         if line.key.section() != section {
             section = line.key.section();
-            around
+            context
                 .output
                 .line(format!("\n{}", styled(HEADING, format!("[{section}]"))))?;
         }
@@ -82,13 +82,13 @@ fn show(json: bool, settings: &Settings, around: &mut Surroundings) -> Result<()
             _ => styled(NAME, value),
         };
         let origin = styled(QUIET, format!("# {}", escape_controls(&origin(line))));
-        around.output.line(format!(
+        context.output.line(format!(
             "{:leaf_width$} = {value}  {origin}",
             line.key.leaf()
         ))?;
     }
     for warning in warnings(&loaded.config) {
-        around.output.note(format!("\nwarning: {warning}"))?;
+        context.output.note(format!("\nwarning: {warning}"))?;
     }
     Ok(())
 }
@@ -124,9 +124,9 @@ fn as_json(line: Effective) -> Value {
 }
 
 /// Also used by `serve --check`.
-pub fn check(config: &Config, around: &mut Surroundings) -> Result<(), CliError> {
+pub fn check(config: &Config, context: &mut CommandContext) -> Result<(), CliError> {
     for warning in warnings(config) {
-        around.output.note(format!("warning: {warning}"))?;
+        context.output.note(format!("warning: {warning}"))?;
     }
     let good = styled(GOOD, "configuration is good:");
     match config
@@ -135,10 +135,10 @@ pub fn check(config: &Config, around: &mut Surroundings) -> Result<(), CliError>
         .as_ref()
         .filter(|_| config.tenant.has_identity())
     {
-        None => around.output.line(format!(
+        None => context.output.line(format!(
             "{good} but tenant.header_secret is not set, so the server stays off"
         ))?,
-        Some(tenant) => around.output.line(format!(
+        Some(tenant) => context.output.line(format!(
             "{good} serves tenant {tenant} on {}, calls {}, verifies tokens by {}",
             super::serve::listens_on(config),
             config.api.base_url,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::exit::{CliError, Exit};
-use super::{Settings, Surroundings, wiring};
+use super::{CommandContext, Settings, wiring};
 use crate::foundation::parse;
 use crate::foundation::secret::Secret;
 use crate::telemetry::{self, Destination};
@@ -77,12 +77,16 @@ pub enum Token {
     Environment(Secret),
 }
 
-pub fn run(args: &Connect, settings: &Settings, around: &mut Surroundings) -> Result<(), CliError> {
-    let config = around.load(settings, &[])?.config;
+pub fn run(
+    args: &Connect,
+    settings: &Settings,
+    context: &mut CommandContext,
+) -> Result<(), CliError> {
+    let config = context.load(settings, &[])?.config;
     let request = ConnectRequest {
         url: &args.url,
         allow_http: args.allow_http,
-        token: args.token(around)?,
+        token: args.token(context)?,
         headers: args.headers(),
         retry_for: args.retry_for,
         timeout: args.timeout,
@@ -93,12 +97,12 @@ pub fn run(args: &Connect, settings: &Settings, around: &mut Surroundings) -> Re
 }
 
 impl Connect {
-    fn token(&self, around: &Surroundings) -> Result<Token, CliError> {
+    fn token(&self, context: &CommandContext) -> Result<Token, CliError> {
         if let Some(path) = &self.token_file {
             // Made absolute, so that a later change of directory has no effect.
-            return Ok(Token::File(around.directory.join(path)));
+            return Ok(Token::File(context.directory.join(path)));
         }
-        match around
+        match context
             .environment
             .get("TOOLBRIDGE_TOKEN")
             .map(|text| text.trim())

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::Surroundings;
+use super::CommandContext;
 use super::exit::{CliError, Exit};
 use super::token::{Claims, mint};
 use crate::config::Config;
@@ -34,12 +34,12 @@ impl Credentials {
         &self,
         config: &Config,
         lifetime: Duration,
-        around: &Surroundings,
+        context: &CommandContext,
     ) -> Result<Secret, CliError> {
         if let Some(sub) = &self.act_as {
-            return mint(config, &Claims::of(sub, lifetime), around.now);
+            return mint(config, &Claims::of(sub, lifetime), context.now);
         }
-        self.given(around)?.ok_or_else(|| {
+        self.given(context)?.ok_or_else(|| {
             CliError::because(
                 Exit::NoPermission,
                 "there is no token: set TOOLBRIDGE_TOKEN, or pass --token-file FILE, or --as SUB \
@@ -54,7 +54,7 @@ impl Credentials {
     }
 
     /// The token of the file or the environment, if there is one.
-    pub fn given(&self, around: &Surroundings) -> Result<Option<Secret>, CliError> {
+    pub fn given(&self, context: &CommandContext) -> Result<Option<Secret>, CliError> {
         let text = match &self.token_file {
             Some(path) => {
                 let unusable = |why: String| {
@@ -70,7 +70,7 @@ impl Credentials {
                 }
                 text
             }
-            None => around
+            None => context
                 .environment
                 .get("TOOLBRIDGE_TOKEN")
                 .cloned()

@@ -10,7 +10,7 @@ use super::credentials::Credentials;
 use super::exit::{CliError, Exit};
 use super::output::{ERROR, GOOD, Output, QUIET, styled};
 use super::token::{Claims, mint};
-use super::{Settings, Surroundings, wiring};
+use super::{CommandContext, Settings, wiring};
 use crate::config::Config;
 use crate::doctor::{Examined, Outcome, Override, Token};
 use crate::foundation::parse;
@@ -84,15 +84,23 @@ impl Doctor {
     }
 }
 
-pub fn run(args: &Doctor, settings: &Settings, around: &mut Surroundings) -> Result<(), CliError> {
+pub fn run(
+    args: &Doctor,
+    settings: &Settings,
+    context: &mut CommandContext,
+) -> Result<(), CliError> {
     match &args.url {
-        Some(url) => outside(args, url, settings, around),
-        None => inside(args, settings, around),
+        Some(url) => outside(args, url, settings, context),
+        None => inside(args, settings, context),
     }
 }
 
-fn inside(args: &Doctor, settings: &Settings, around: &mut Surroundings) -> Result<(), CliError> {
-    let loaded = match around.load(settings, &[]) {
+fn inside(
+    args: &Doctor,
+    settings: &Settings,
+    context: &mut CommandContext,
+) -> Result<(), CliError> {
+    let loaded = match context.load(settings, &[]) {
         Ok(loaded) => Ok(loaded.config),
         // A configuration error is a finding of the examination.
         Err(CliError::Configuration(mistake)) => Err(mistake.to_string()),
@@ -101,15 +109,15 @@ fn inside(args: &Doctor, settings: &Settings, around: &mut Surroundings) -> Resu
     let token = match &loaded {
         Ok(config) => {
             telemetry::start(
-                &around.quiet_log(config, settings),
+                &context.quiet_log(config, settings),
                 Destination::Stderr,
                 true,
             );
-            args.inside_token(config, around)?
+            args.inside_token(config, context)?
         }
         Err(_) => Token::None("there is no configuration".to_owned()),
     };
-    let mut report = Report::new("this machine", args.json, &mut around.output)?;
+    let mut report = Report::new("this machine", args.json, &mut context.output)?;
     let examined = wiring::from_inside(loaded, token, args.options(), |examined| {
         report.receive(examined)
     });
@@ -121,14 +129,14 @@ fn outside(
     args: &Doctor,
     url: &str,
     settings: &Settings,
-    around: &mut Surroundings,
+    context: &mut CommandContext,
 ) -> Result<(), CliError> {
-    let aim = wiring::aim(url)?;
-    let token = args.outside_token(settings, around)?;
-    let shown = aim.shown().to_owned();
-    let mut report = Report::new(&shown, args.json, &mut around.output)?;
+    let target = wiring::target(url)?;
+    let token = args.outside_token(settings, context)?;
+    let shown = target.shown().to_owned();
+    let mut report = Report::new(&shown, args.json, &mut context.output)?;
     let examined = wiring::from_outside(
-        aim,
+        target,
         token,
         args.resolve.clone(),
         args.options(),
@@ -142,16 +150,16 @@ fn outside(
 
 impl Doctor {
     /// Without a given token, generates one.
-    fn inside_token(&self, config: &Config, around: &Surroundings) -> Result<Token, CliError> {
+    fn inside_token(&self, config: &Config, context: &CommandContext) -> Result<Token, CliError> {
         if self.credentials.make_one() {
-            let token = self.credentials.token(config, TOKEN_LIFETIME, around)?;
+            let token = self.credentials.token(config, TOKEN_LIFETIME, context)?;
             return Ok(Token::Some(token, "a token made for that user".to_owned()));
         }
-        if let Some(token) = self.credentials.given(around)? {
+        if let Some(token) = self.credentials.given(context)? {
             return Ok(Token::Some(token, "the token that was given".to_owned()));
         }
         Ok(
-            match mint(config, &Claims::of(USER, TOKEN_LIFETIME), around.now) {
+            match mint(config, &Claims::of(USER, TOKEN_LIFETIME), context.now) {
                 Ok(token) => Token::Some(token, format!("a token made for the user {USER}")),
                 Err(_) => Token::None(
                     "none was given, and without an HS256 secret none can be made: set \
@@ -166,14 +174,14 @@ impl Doctor {
     fn outside_token(
         &self,
         settings: &Settings,
-        around: &Surroundings,
+        context: &CommandContext,
     ) -> Result<Option<Secret>, CliError> {
         if !self.credentials.make_one() {
-            return self.credentials.given(around);
+            return self.credentials.given(context);
         }
-        let config = around.load(settings, &[])?.config;
+        let config = context.load(settings, &[])?.config;
         self.credentials
-            .token(&config, TOKEN_LIFETIME, around)
+            .token(&config, TOKEN_LIFETIME, context)
             .map(Some)
     }
 }
@@ -240,11 +248,11 @@ impl<'a> Report<'a> {
             self.output.json(&report)?;
         } else {
             self.untried(&examined)?;
-            let verdict = match wrong {
+            let summary = match wrong {
                 0 => styled(GOOD, format!("{} is well.", self.target)),
                 _ => styled(ERROR, format!("{} is not well.", self.target)),
             };
-            self.output.line(verdict)?;
+            self.output.line(summary)?;
         }
         match wrong {
             0 => Ok(()),

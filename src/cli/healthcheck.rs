@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::exit::{CliError, Exit};
 use super::output::{GOOD, fitted, styled};
-use super::{Settings, Surroundings};
+use super::{CommandContext, Settings};
 use crate::api::has_no_readyz;
 use crate::config::Config;
 use crate::foundation::bounded_body;
@@ -41,13 +41,13 @@ pub struct Healthcheck {
 pub fn run(
     args: &Healthcheck,
     settings: &Settings,
-    around: &mut Surroundings,
+    context: &mut CommandContext,
 ) -> Result<(), CliError> {
     let url = match &args.url {
         Some(url) => url.clone(),
         None => {
             // Container runtimes expect 0 or 1, so a configuration error exits with 1 too.
-            let config = around
+            let config = context
                 .load(settings, &[])
                 .map_err(|why| unhealthy(why.to_string()))?
                 .config;
@@ -55,12 +55,15 @@ pub fn run(
                 ready_url(&config)
             } else {
                 let off = "off: tenant.header_secret is not set, so the API is asked";
-                around.output.line(off)?;
-                return judge(around, ask_api(config.api.base_url.as_str(), args.timeout)?);
+                context.output.line(off)?;
+                return judge(
+                    context,
+                    ask_api(config.api.base_url.as_str(), args.timeout)?,
+                );
             }
         }
     };
-    judge(around, Probe::now(url, args.timeout)?)
+    judge(context, Probe::now(url, args.timeout)?)
 }
 
 /// Compatible APIs may lack `/readyz`; then `/healthz` is checked.
@@ -88,10 +91,10 @@ impl Probe {
     }
 }
 
-fn judge(around: &mut Surroundings, probe: Probe) -> Result<(), CliError> {
+fn judge(context: &mut CommandContext, probe: Probe) -> Result<(), CliError> {
     let Probe { url, answer } = probe;
     match answer {
-        Ok((status, _)) if (200..300).contains(&status) => Ok(around.output.line(format!(
+        Ok((status, _)) if (200..300).contains(&status) => Ok(context.output.line(format!(
             "{} {url} answered {status}",
             styled(GOOD, "healthy:")
         ))?),

@@ -1,6 +1,6 @@
 //! The command line: one file per subcommand, and the parts that they share.
 //!
-//! A command gets its flags, the [`Settings`] that every command takes, and its [`Surroundings`]:
+//! A command gets its flags, the [`Settings`] that every command takes, and its [`CommandContext`]:
 //! environment, directory, clock and [`output`]. It returns nothing or a [`CliError`], which this
 //! module turns into one line and an exit code. Everything beyond that goes through [`wiring`].
 
@@ -170,14 +170,14 @@ impl Settings {
 }
 
 /// The environment of a command, injected so that tests can replace it.
-pub struct Surroundings {
+pub struct CommandContext {
     pub environment: BTreeMap<String, String>,
     pub directory: PathBuf,
     pub now: SystemTime,
     pub output: Output,
 }
 
-impl Surroundings {
+impl CommandContext {
     pub fn of_this_process() -> Self {
         Self {
             // A value that is not UTF-8 is invalid for every setting; it is rejected where it is
@@ -219,20 +219,20 @@ impl Surroundings {
 }
 
 /// Runs the command line and returns the exit code.
-pub fn run(words: impl IntoIterator<Item = OsString>, mut around: Surroundings) -> Exit {
+pub fn run(words: impl IntoIterator<Item = OsString>, mut context: CommandContext) -> Exit {
     let outcome = match parse(words) {
-        Ok(cli) => dispatch(&cli, &mut around),
-        Err(error) => print_parser(&error, &mut around),
+        Ok(cli) => dispatch(&cli, &mut context),
+        Err(error) => print_parser(&error, &mut context),
     };
-    let outcome = outcome.and_then(|()| Ok(around.output.flush()?));
+    let outcome = outcome.and_then(|()| Ok(context.output.flush()?));
     match outcome {
         Ok(()) => Exit::Done,
         Err(stop) => {
             // If standard error is closed too, only the exit code remains.
             if !stop.is_silent() {
-                let _ = around.output.error(&stop);
+                let _ = context.output.error(&stop);
             }
-            let _ = around.output.flush();
+            let _ = context.output.flush();
             stop.exit()
         }
     }
@@ -248,37 +248,37 @@ fn command() -> clap::Command {
     help::arranged(<Cli as clap::CommandFactory>::command())
 }
 
-fn print_parser(error: &clap::Error, around: &mut Surroundings) -> Result<(), CliError> {
+fn print_parser(error: &clap::Error, context: &mut CommandContext) -> Result<(), CliError> {
     if error.exit_code() == 0 {
         return Ok(error.print()?);
     }
     // The error echoes user input, so it is sanitised like all other output.
-    around
+    context
         .output
         .note(error.render().ansi().to_string().trim_end())?;
     Err(CliError::Silent(Exit::Usage))
 }
 
-fn dispatch(cli: &Cli, around: &mut Surroundings) -> Result<(), CliError> {
+fn dispatch(cli: &Cli, context: &mut CommandContext) -> Result<(), CliError> {
     let settings = &cli.settings;
     match &cli.command {
-        Command::Serve(args) => serve::run(args, settings, around),
-        Command::Stdio(args) => stdio::run(args, settings, around),
-        Command::Connect(args) => connect::run(args, settings, around),
-        Command::Tools(args) => tools::run(args, around),
-        Command::Call(args) => call::run(args, settings, around),
-        Command::Search(args) => search::run(args, settings, around),
-        Command::History(args) => versions::history(args, settings, around),
-        Command::Restore(args) => versions::restore(args, settings, around),
-        Command::Batch(args) => batch::run(args, settings, around),
-        Command::ClientConfig(args) => client_config::run(args, settings, around),
-        Command::Token(args) => token::run(args, settings, around),
-        Command::Config(args) => config::run(args, settings, around),
-        Command::Doctor(args) => doctor::run(args, settings, around),
-        Command::Audit(args) => audit::run(args, settings, around),
-        Command::Healthcheck(args) => healthcheck::run(args, settings, around),
-        Command::Version(args) => version::run(args, &mut around.output),
-        Command::Completions(args) => completions::run(args, &mut around.output),
+        Command::Serve(args) => serve::run(args, settings, context),
+        Command::Stdio(args) => stdio::run(args, settings, context),
+        Command::Connect(args) => connect::run(args, settings, context),
+        Command::Tools(args) => tools::run(args, context),
+        Command::Call(args) => call::run(args, settings, context),
+        Command::Search(args) => search::run(args, settings, context),
+        Command::History(args) => versions::history(args, settings, context),
+        Command::Restore(args) => versions::restore(args, settings, context),
+        Command::Batch(args) => batch::run(args, settings, context),
+        Command::ClientConfig(args) => client_config::run(args, settings, context),
+        Command::Token(args) => token::run(args, settings, context),
+        Command::Config(args) => config::run(args, settings, context),
+        Command::Doctor(args) => doctor::run(args, settings, context),
+        Command::Audit(args) => audit::run(args, settings, context),
+        Command::Healthcheck(args) => healthcheck::run(args, settings, context),
+        Command::Version(args) => version::run(args, &mut context.output),
+        Command::Completions(args) => completions::run(args, &mut context.output),
     }
 }
 

@@ -11,7 +11,7 @@ use super::exit::CliError;
 use super::output::{HEADING, NAME, Output, QUIET, fitted, styled};
 use super::render::{USUAL_WIDTH, next_page, text_of, timestamp};
 use super::wiring::CallAnswer;
-use super::{Settings, Surroundings};
+use super::{CommandContext, Settings};
 use crate::foundation::json::Json;
 
 #[derive(Debug, Args)]
@@ -64,20 +64,20 @@ pub struct Search {
 pub fn run(
     search: &Search,
     settings: &Settings,
-    around: &mut Surroundings,
+    context: &mut CommandContext,
 ) -> Result<(), CliError> {
     let arguments = Value::Object(search.arguments()).to_string();
-    match perform("search", arguments, &search.credentials, settings, around)? {
-        CallAnswer::Result(text) if search.json => {
-            Ok(around.output.json_text(&Json::trusted(&text).to_pretty())?)
-        }
+    match perform("search", arguments, &search.credentials, settings, context)? {
+        CallAnswer::Result(text) if search.json => Ok(context
+            .output
+            .json_text(&Json::trusted(&text).to_pretty())?),
         CallAnswer::Result(text) => {
             let found = Json::trusted(&text).to_value().unwrap_or_default();
-            Ok(show(&mut around.output, &found, |cursor| {
+            Ok(show(&mut context.output, &found, |cursor| {
                 search.next_page(settings, cursor)
             })?)
         }
-        CallAnswer::Error(body) => Err(failed(&body, search.json, around)?),
+        CallAnswer::Error(body) => Err(failed(&body, search.json, context)?),
     }
 }
 

@@ -8,7 +8,7 @@ use clap::Args;
 use super::exit::CliError;
 use super::tool_filter::ToolFilter;
 use super::version::BUILD;
-use super::{Settings, Surroundings, wiring};
+use super::{CommandContext, Settings, wiring};
 use crate::config::{Config, Flag, warnings};
 use crate::telemetry::{self, Destination, fields};
 
@@ -63,12 +63,16 @@ impl Serve {
 
 /// A disabled server waits this long before it exits with 0. Supervisors treat a quick exit as a
 /// failed start, with any exit code, and would retry (supervisord within `startsecs`).
-const OFF_LINGERS: Duration = Duration::from_secs(5);
+const OFF_EXIT_DELAY: Duration = Duration::from_secs(5);
 
-pub fn run(args: &Serve, settings: &Settings, around: &mut Surroundings) -> Result<(), CliError> {
-    let config = around.load(settings, &args.flags())?.config;
+pub fn run(
+    args: &Serve,
+    settings: &Settings,
+    context: &mut CommandContext,
+) -> Result<(), CliError> {
+    let config = context.load(settings, &args.flags())?.config;
     if args.check {
-        return super::config::check(&config, around);
+        return super::config::check(&config, context);
     }
     telemetry::start(&config.log, Destination::Stdout, true);
     telemetry::tasks::log_panics();
@@ -78,7 +82,7 @@ pub fn run(args: &Serve, settings: &Settings, around: &mut Surroundings) -> Resu
             "off: tenant.header_secret is not set, so there is nothing to serve; set \
              TENANT_HEADER_SECRET to switch this server on"
         );
-        return super::block_on(wiring::linger(OFF_LINGERS));
+        return super::block_on(wiring::wait_or_signal(OFF_EXIT_DELAY));
     }
     announce(&config);
     let served = super::block_on(wiring::serve(&config));

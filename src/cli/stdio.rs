@@ -8,7 +8,7 @@ use clap::Args;
 use super::credentials::Credentials;
 use super::exit::CliError;
 use super::tool_filter::ToolFilter;
-use super::{Settings, Surroundings, wiring};
+use super::{CommandContext, Settings, wiring};
 use crate::config::Flag;
 use crate::telemetry::{self, Destination};
 
@@ -36,10 +36,14 @@ impl Stdio {
     }
 }
 
-pub fn run(args: &Stdio, settings: &Settings, around: &mut Surroundings) -> Result<(), CliError> {
-    let config = around.load(settings, &args.flags())?.config;
+pub fn run(
+    args: &Stdio,
+    settings: &Settings,
+    context: &mut CommandContext,
+) -> Result<(), CliError> {
+    let config = context.load(settings, &args.flags())?.config;
     config.tenant.identity()?;
-    let token = args.credentials.token(&config, TOKEN_LIFETIME, around)?;
+    let token = args.credentials.token(&config, TOKEN_LIFETIME, context)?;
     telemetry::start(&config.log, Destination::Stderr, true);
     telemetry::tasks::log_panics();
     super::block_on(wiring::stdio(&config, token))?

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::exit::{CliError, Exit};
 use super::output::{QUIET, styled};
-use super::{Settings, Surroundings};
+use super::{CommandContext, Settings};
 use crate::config::Config;
 use crate::foundation::parse;
 use crate::foundation::secret::Secret;
@@ -70,8 +70,12 @@ impl<'a> Claims<'a> {
     }
 }
 
-pub fn run(args: &Token, settings: &Settings, around: &mut Surroundings) -> Result<(), CliError> {
-    let config = around.load(settings, &[])?.config;
+pub fn run(
+    args: &Token,
+    settings: &Settings,
+    context: &mut CommandContext,
+) -> Result<(), CliError> {
+    let config = context.load(settings, &[])?.config;
     let claims = Claims {
         sub: &args.sub,
         tenant: args.tenant.as_deref(),
@@ -79,9 +83,9 @@ pub fn run(args: &Token, settings: &Settings, around: &mut Surroundings) -> Resu
         scope: &args.scope,
         extra: &args.claim,
     };
-    let token = mint(&config, &claims, around.now)?;
-    around.output.line(token.expose())?;
-    if around.output.width.is_some() {
+    let token = mint(&config, &claims, context.now)?;
+    context.output.line(token.expose())?;
+    if context.output.width.is_some() {
         let tenant = args
             .tenant
             .as_deref()
@@ -92,7 +96,7 @@ pub fn run(args: &Token, settings: &Settings, around: &mut Surroundings) -> Resu
             args.sub,
             args.ttl.as_secs()
         );
-        around.output.note(styled(QUIET, message))?;
+        context.output.note(styled(QUIET, message))?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::Surroundings;
+use super::CommandContext;
 use super::exit::{CliError, Exit};
 use super::output::{HEADING, NAME, QUIET, fitted, styled};
 use super::wiring::{self, Entry};
@@ -23,22 +23,22 @@ pub struct Tools {
     json: bool,
 }
 
-pub fn run(args: &Tools, around: &mut Surroundings) -> Result<(), CliError> {
+pub fn run(args: &Tools, context: &mut CommandContext) -> Result<(), CliError> {
     let entries = wiring::entries()?;
     let Some(name) = &args.name else {
         return if args.json {
             let offered = entries.iter().filter(|entry| !entry.only_if_named);
             let listed: Vec<_> = offered.map(|entry| &entry.listed).collect();
-            Ok(around.output.json(&listed)?)
+            Ok(context.output.json(&listed)?)
         } else {
-            list(&entries, around)
+            list(&entries, context)
         };
     };
     let entry = find(&entries, name)?;
     if args.json {
-        Ok(around.output.json(&entry.listed)?)
+        Ok(context.output.json(&entry.listed)?)
     } else {
-        show(entry, around)
+        show(entry, context)
     }
 }
 
@@ -56,13 +56,13 @@ pub fn find<'a>(entries: &'a [Entry], name: &str) -> Result<&'a Entry, CliError>
         })
 }
 
-fn list(entries: &[Entry], around: &mut Surroundings) -> Result<(), CliError> {
+fn list(entries: &[Entry], context: &mut CommandContext) -> Result<(), CliError> {
     let name_width = entries
         .iter()
         .map(|entry| entry.name().len())
         .max()
         .unwrap_or(0);
-    let text_width = around
+    let text_width = context
         .output
         .width
         .unwrap_or(120)
@@ -73,7 +73,7 @@ fn list(entries: &[Entry], around: &mut Surroundings) -> Result<(), CliError> {
         if entry.toolset != toolset {
             let gap = if toolset.is_empty() { "" } else { "\n" };
             toolset = entry.toolset;
-            around.output.line(format!(
+            context.output.line(format!(
                 "{gap}{}",
                 styled(HEADING, toolset.replace('_', " "))
             ))?;
@@ -85,19 +85,19 @@ fn list(entries: &[Entry], around: &mut Surroundings) -> Result<(), CliError> {
             .next()
             .unwrap_or_default()
             .trim();
-        around
+        context
             .output
             .line(format!("  {name}  {}", fitted(first, text_width)))?;
     }
-    around.output.note(styled(
+    context.output.note(styled(
         QUIET,
         "\n\"toolbridge-mcp tools NAME\" shows one with its arguments",
     ))?;
     Ok(())
 }
 
-fn show(entry: &Entry, around: &mut Surroundings) -> Result<(), CliError> {
-    let output = &mut around.output;
+fn show(entry: &Entry, context: &mut CommandContext) -> Result<(), CliError> {
+    let output = &mut context.output;
     output.line(format!(
         "{}  {}",
         styled(NAME, entry.name()),

@@ -11,7 +11,7 @@ use super::exit::{CliError, Exit};
 use super::output::{HEADING, NAME, Output, QUIET, styled};
 use super::render::{self, text_of, timestamp};
 use super::wiring::CallAnswer;
-use super::{Settings, Surroundings};
+use super::{CommandContext, Settings};
 use crate::foundation::json::Json;
 
 #[derive(Debug, Args)]
@@ -64,7 +64,7 @@ pub struct Restore {
 pub fn history(
     args: &History,
     settings: &Settings,
-    around: &mut Surroundings,
+    context: &mut CommandContext,
 ) -> Result<(), CliError> {
     let arguments = arguments(&args.id, [("version", args.version), ("limit", args.limit)])?;
     run(
@@ -73,14 +73,14 @@ pub fn history(
         args.json,
         &args.credentials,
         settings,
-        around,
+        context,
     )
 }
 
 pub fn restore(
     args: &Restore,
     settings: &Settings,
-    around: &mut Surroundings,
+    context: &mut CommandContext,
 ) -> Result<(), CliError> {
     let arguments = arguments(&args.id, [("to_version", args.to_version)])?;
     run(
@@ -89,7 +89,7 @@ pub fn restore(
         args.json,
         &args.credentials,
         settings,
-        around,
+        context,
     )
 }
 
@@ -99,12 +99,12 @@ fn run(
     as_json: bool,
     credentials: &Credentials,
     settings: &Settings,
-    around: &mut Surroundings,
+    context: &mut CommandContext,
 ) -> Result<(), CliError> {
-    match perform(tool, arguments.to_string(), credentials, settings, around)? {
-        CallAnswer::Result(text) if as_json => {
-            Ok(around.output.json_text(&Json::trusted(&text).to_pretty())?)
-        }
+    match perform(tool, arguments.to_string(), credentials, settings, context)? {
+        CallAnswer::Result(text) if as_json => Ok(context
+            .output
+            .json_text(&Json::trusted(&text).to_pretty())?),
         CallAnswer::Result(text) => {
             let result = Json::trusted(&text).to_value().unwrap_or_default();
             let kind = arguments
@@ -112,12 +112,12 @@ fn run(
                 .and_then(Value::as_str)
                 .unwrap_or_default();
             match result.get("versions").and_then(Value::as_array) {
-                Some(versions) => show(&mut around.output, versions)?,
-                None => render::result(&mut around.output, kind, &result, &|_| None)?,
+                Some(versions) => show(&mut context.output, versions)?,
+                None => render::result(&mut context.output, kind, &result, &|_| None)?,
             }
             Ok(())
         }
-        CallAnswer::Error(body) => Err(failed(&body, as_json, around)?),
+        CallAnswer::Error(body) => Err(failed(&body, as_json, context)?),
     }
 }
 

@@ -18,7 +18,7 @@ mod vscode;
 mod zed;
 
 #[cfg(test)]
-mod registry;
+mod server_json_tests;
 #[cfg(test)]
 mod tests;
 

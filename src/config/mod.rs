@@ -9,7 +9,7 @@
 //! files or variables for its settings: each defines the struct of its section, and receives it.
 
 mod check;
-#[cfg(any(test, feature = "pieces", feature = "conformance"))]
+#[cfg(any(test, feature = "internals", feature = "conformance"))]
 mod defaults;
 pub mod error;
 pub mod keys;

@@ -85,7 +85,7 @@ pub async fn run(
             }
         }
         let all = async { while bridge.running.join_next().await.is_some() {} };
-        let ended = match timeout(settings.linger, all).await {
+        let ended = match timeout(settings.drain_timeout, all).await {
             Ok(()) => Ended::Done,
             Err(_) => Ended::CutShort,
         };
@@ -102,7 +102,7 @@ pub async fn run(
     drop((bridge, output));
     // Lets the client read the remaining output, unless it has closed the pipe.
     let limit = match ended {
-        Ended::Done | Ended::CutShort => settings.linger,
+        Ended::Done | Ended::CutShort => settings.drain_timeout,
         Ended::Stopped | Ended::Unread => OUTPUT_GRACE,
     };
     let _ = timeout(limit, writing).await;

@@ -54,7 +54,7 @@ pub struct Settings {
     pub silence: Duration,
     pub connect_timeout: Duration,
     /// How long outstanding responses are awaited after the input has ended.
-    pub linger: Duration,
+    pub drain_timeout: Duration,
     pub max_message_bytes: usize,
     pub max_answer_bytes: usize,
 }
@@ -68,7 +68,7 @@ impl Settings {
             retry_for: Duration::from_secs(15),
             silence: Duration::from_secs(300),
             connect_timeout: Duration::from_secs(10),
-            linger: Duration::from_secs(30),
+            drain_timeout: Duration::from_secs(30),
             max_message_bytes: 16 << 20,
             max_answer_bytes: 64 << 20,
         }

@@ -194,7 +194,7 @@ impl Client {
         let mut settings =
             Settings::new(url, TokenSource::environment(Secret::new("a.b.c")).unwrap());
         settings.retry_for = Duration::from_secs(5);
-        settings.linger = Duration::from_secs(5);
+        settings.drain_timeout = Duration::from_secs(5);
         change(&mut settings);
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         let (stop, stopped) = oneshot::channel::<()>();
@@ -725,11 +725,11 @@ async fn a_lost_session_is_reinitialized() {
 
 #[tokio::test]
 async fn the_end_of_the_input_waits_for_responses_up_to_a_limit() {
-    for (linger, ended) in [
+    for (drain_timeout, ended) in [
         (Duration::from_secs(5), Ended::Done),
         (Duration::from_millis(100), Ended::CutShort),
     ] {
-        let mut client = Client::with(|settings| settings.linger = linger).await;
+        let mut client = Client::with(|settings| settings.drain_timeout = drain_timeout).await;
         client.server.then([Step::Hang]);
         client.send(call(1)).await;
         client.server.until_requests(1).await;

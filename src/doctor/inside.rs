@@ -10,7 +10,7 @@ use url::Url;
 use super::check::{Advice, Check, Examined, Finding, Found, check};
 use super::claims::Claims;
 use super::http::{Http, HttpAnswer, at};
-use super::note::{CallError, Note, Tools};
+use super::round_trip::{CallError, Note, Tools};
 use super::words::{not_ready, token_refused};
 use super::{Deployment, network, words};
 use crate::api::{ApiClient, NotReadyError, has_no_readyz};

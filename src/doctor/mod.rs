@@ -14,8 +14,8 @@ mod claims;
 mod http;
 mod inside;
 mod network;
-mod note;
 mod outside;
+mod round_trip;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -25,8 +25,8 @@ use std::time::Duration;
 pub use check::{Examined, Outcome};
 pub use http::{Http, Override};
 pub use inside::{Inside, Token};
-pub use note::{CallError, CallResult, Tools};
 pub use outside::{Outside, Target};
+pub use round_trip::{CallError, CallResult, Tools};
 
 use crate::foundation::deadline::Deadline;
 use crate::foundation::secret::Secret;

@@ -175,8 +175,8 @@ fn accepts_urls_with_and_without_mcp() {
             "http://127.0.0.1:8001/mcp",
         ),
     ] {
-        let aim = Target::at(text).unwrap();
-        assert_eq!((aim.shown(), aim.mcp.as_str()), (base, mcp), "{text}");
+        let target = Target::at(text).unwrap();
+        assert_eq!((target.shown(), target.mcp.as_str()), (base, mcp), "{text}");
     }
     assert!(Target::at("https://ada:secret@acme.example").is_err());
 }

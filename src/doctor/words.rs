@@ -53,7 +53,7 @@ const NOT_READY: &[Row] = &[
     ),
     (
         "signature_unchecked",
-        "the REST API has no tenant secret, and would believe anybody",
+        "the REST API has no tenant secret, so it does not check tenant signatures",
         "set TENANT_HEADER_SECRET for both programs",
     ),
     (

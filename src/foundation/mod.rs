@@ -11,6 +11,6 @@ pub mod platform;
 pub mod printable;
 pub mod secret;
 
-#[cfg(any(test, feature = "pieces"))]
+#[cfg(any(test, feature = "internals"))]
 #[path = "../../fuzz/targets/json.rs"]
 pub mod hostile_json;

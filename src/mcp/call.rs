@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::arguments::Arguments;
 use super::call_record::{CallEnding, CallRecord, FailureDetails, MessageContext, protocol};
 use super::caller::Caller;
-use super::confirmation::{Answer, Asking, Circumstances, Verdict};
+use super::confirmation::{Answer, Asking, Decision, DecisionContext};
 use super::tool_access::{AccessError, ToolRegistry, UnknownToolError};
 use super::{Inner, MAX_NAME_CHARS, is_modern, refusal};
 use crate::api::CallContext;
@@ -33,7 +33,7 @@ use crate::telemetry::audit::Durable;
 use crate::telemetry::metrics;
 use crate::tools::{Outcome, Progress, ToolCall};
 
-/// Steps of one call that may wait to be told; more are left out rather than kept.
+/// Steps of one call that may wait to be sent; more are left out rather than kept.
 const MAX_QUEUED_STEPS: usize = 16;
 
 /// What a client reads of a call that neither failed nor succeeded.
@@ -115,8 +115,8 @@ pub(super) async fn execute(
         ended = work.catch_unwind() => ended.map_err(|_panic| CallEnding::Panicked),
     };
     match ended {
-        Ok(Ok(Ran::Done(outcome))) => pending.done(ending(&outcome), outcome).await,
-        Ok(Ok(Ran::Asked(question))) => {
+        Ok(Ok(RunOutcome::Done(outcome))) => pending.done(ending(&outcome), outcome).await,
+        Ok(Ok(RunOutcome::Asked(question))) => {
             let durable = pending.ended(CallEnding::Asked, FailureDetails::default());
             durable.reached().await;
             CallOutcome::Asked(question)
@@ -130,8 +130,8 @@ pub(super) async fn execute(
     }
 }
 
-/// What running a call came to.
-enum Ran {
+/// The outcome of running a call.
+enum RunOutcome {
     Done(Outcome),
     Asked(Box<InputRequiredResult>),
 }
@@ -237,7 +237,7 @@ fn arguments(request: &CallToolRequestParams, context: &RequestContext<RoleServe
     })
 }
 
-/// What a caller is told who calls more often than one may.
+/// The refusal of a caller over its rate limit.
 fn over_rate(server: &Inner, caller: &Caller) -> Option<Outcome> {
     let rates = server.rates.as_ref()?;
     let retry_in = rates
@@ -274,7 +274,7 @@ async fn run(
     request: &CallRequest<'_>,
     caller: &Caller,
     record: &CallRecord,
-) -> Result<Ran, UnknownToolError> {
+) -> Result<RunOutcome, UnknownToolError> {
     let connect = || {
         server.api_client.call(
             caller.principal.credential.clone(),
@@ -295,22 +295,22 @@ async fn run(
     let confirmed = if needed.is_none() && request.answer.is_none() {
         None
     } else {
-        let circumstances = Circumstances {
+        let context = DecisionContext {
             tools,
             caller,
             connect: &connect,
             waiting: &|| record.waiting(),
         };
         // Boxed, which keeps the future of all other calls small.
-        match Box::pin(confirmations.settle(request, needed, circumstances)).await {
-            Verdict::Permitted(confirmed) => confirmed,
-            Verdict::Refused(outcome) => return Ok(Ran::Done(outcome)),
-            Verdict::Asked(question) => return Ok(Ran::Asked(question)),
+        match Box::pin(confirmations.decide(request, needed, context)).await {
+            Decision::Permitted(confirmed) => confirmed,
+            Decision::Refused(outcome) => return Ok(RunOutcome::Done(outcome)),
+            Decision::Asked(question) => return Ok(RunOutcome::Asked(question)),
         }
     };
     let api = connect();
     let listener = request.listener.as_ref();
-    let (steps, told) = listener.map(|_| mpsc::channel(MAX_QUEUED_STEPS)).unzip();
+    let (steps, step_receiver) = listener.map(|_| mpsc::channel(MAX_QUEUED_STEPS)).unzip();
     let progress = |step: Progress| {
         // A client that cannot keep up misses some steps.
         let _ = steps.as_ref().map(|steps| steps.try_send(step));
@@ -327,16 +327,16 @@ async fn run(
         progress: &progress,
     };
     let work = tools.call(call)?;
-    match (listener, told) {
+    match (listener, step_receiver) {
         // Boxed, which keeps the future of all other calls small.
-        (Some((peer, token)), Some(told)) => {
-            Ok(Ran::Done(Box::pin(followed(work, told, peer, token)).await))
-        }
-        _ => Ok(Ran::Done(work.await)),
+        (Some((peer, token)), Some(step_receiver)) => Ok(RunOutcome::Done(
+            Box::pin(followed(work, step_receiver, peer, token)).await,
+        )),
+        _ => Ok(RunOutcome::Done(work.await)),
     }
 }
 
-/// Tells of the steps of a call until it is done.
+/// Sends the steps of a call to the client until it is done.
 async fn followed(
     mut work: BoxFuture<'_, Outcome>,
     mut steps: mpsc::Receiver<Progress>,
@@ -346,13 +346,13 @@ async fn followed(
     loop {
         tokio::select! {
             biased;
-            Some(step) = steps.recv() => tell(peer, token, step).await,
+            Some(step) = steps.recv() => notify(peer, token, step).await,
             outcome = &mut work => return outcome,
         }
     }
 }
 
-async fn tell(peer: &Peer<RoleServer>, token: &ProgressToken, step: Progress) {
+async fn notify(peer: &Peer<RoleServer>, token: &ProgressToken, step: Progress) {
     let mut notification = ProgressNotificationParam::new(token.clone(), f64::from(step.done));
     notification.total = Some(f64::from(step.total));
     notification.message = Some(step.message.to_owned());

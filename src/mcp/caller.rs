@@ -19,7 +19,7 @@ use crate::foundation::memory_budget::Reservation;
 use crate::foundation::secret::Secret;
 use crate::telemetry::traces::TraceContext;
 
-/// An authenticated caller, and the circumstances of the request.
+/// An authenticated caller, with the context of the request.
 #[derive(Debug, Clone)]
 pub struct Caller {
     pub principal: Principal,

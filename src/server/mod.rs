@@ -22,10 +22,10 @@ pub mod settings;
 pub mod sse;
 pub mod stdio;
 
-#[cfg(any(test, feature = "pieces"))]
+#[cfg(any(test, feature = "internals"))]
 #[path = "../../fuzz/targets/headers.rs"]
 pub mod hostile_headers;
-#[cfg(any(test, feature = "pieces"))]
+#[cfg(any(test, feature = "internals"))]
 #[path = "../../fuzz/targets/messages.rs"]
 pub mod hostile_messages;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::api_outage;
 use super::error::ToolError;
-use super::tool;
+use super::standalone_tool;
 use crate::api::request::{Api, Reply};
 use crate::entities::Entity;
 use crate::foundation::json::Json;
@@ -100,13 +100,13 @@ impl Act {
             return Ok(Seen::Gone);
         };
         let path = format!("/v1/{}/{uid}", self.entity.plural);
-        let request = tool::read_request(Method::GET, path, Vec::new());
+        let request = standalone_tool::read_request(Method::GET, path, Vec::new());
         let reply = api.send(request).await;
         let reply = reply.map_err(|failure| api_outage::unanswered(failure, tool))?;
         match reply.status {
             200 => Ok(found(&reply)),
             404 | 410 => Ok(Seen::Gone),
-            _ => Err(tool::refused(&reply, tool)),
+            _ => Err(standalone_tool::refused(&reply, tool)),
         }
     }
 }

@@ -23,7 +23,7 @@ mod rfc3339;
 mod schema;
 mod settings;
 mod spec;
-mod tool;
+mod standalone_tool;
 mod toolset;
 mod write_errors;
 
@@ -36,11 +36,11 @@ use crate::api::Features;
 #[cfg(test)]
 pub use destruction::Act;
 pub use destruction::{Destruction, Effect, Seen};
-#[cfg(any(test, feature = "pieces"))]
+#[cfg(any(test, feature = "internals"))]
 pub use entities::{Catalogue, EntityTools};
 pub use error::ToolError;
 pub use result::Limits;
-#[cfg(feature = "pieces")]
+#[cfg(feature = "internals")]
 pub use result::{read_item, read_page};
 pub use settings::Settings;
 pub use spec::Access;
@@ -71,10 +71,10 @@ pub fn toolset_names() -> Vec<&'static str> {
     names
 }
 
-#[cfg(any(test, feature = "pieces"))]
+#[cfg(any(test, feature = "internals"))]
 #[path = "../../fuzz/targets/answers.rs"]
 pub mod hostile_answers;
-#[cfg(any(test, feature = "pieces"))]
+#[cfg(any(test, feature = "internals"))]
 #[path = "../../fuzz/targets/arguments.rs"]
 pub mod hostile_arguments;
 #[cfg(test)]

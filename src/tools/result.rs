@@ -297,13 +297,13 @@ fn copy_payload(
 }
 
 /// Reads a single item, for the benchmarks.
-#[cfg(feature = "pieces")]
+#[cfg(feature = "internals")]
 pub fn read_item(body: &[u8], limits: &Limits) -> Option<Success> {
     item(body, Entity::by_key("note")?, true, limits).ok()
 }
 
 /// Reads a page, for the benchmarks.
-#[cfg(feature = "pieces")]
+#[cfg(feature = "internals")]
 pub fn read_page(body: &[u8], limits: &Limits) -> Option<Success> {
     page(
         body,

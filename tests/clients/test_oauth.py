@@ -432,7 +432,7 @@ class NoWayIn(unittest.TestCase):
 
 
 class KeysThatNeverCame(unittest.TestCase):
-    def test_the_server_says_that_it_is_not_ready_and_mends_itself(self):
+    def test_the_server_says_that_it_is_not_ready_and_recovers(self):
         place = Place(jwks="down")
         self.addCleanup(place.close)
         token = place.authority.token()

@@ -65,15 +65,15 @@ def free_port():
         return port
 
 
-def wait_for(what, look, patience=TIMEOUT):
+def wait_for(what, look, timeout=TIMEOUT):
     """Waits until `look` returns something true, and returns that."""
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     while True:
         seen = look()
         if seen:
             return seen
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited {patience:.0f} s for {what}")
+            raise AssertionError(f"waited {timeout:.0f} s for {what}")
         time.sleep(0.01)
 
 

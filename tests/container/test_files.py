@@ -171,10 +171,10 @@ class Timeouts(unittest.TestCase):
     def test_an_exit_with_0_leaves_the_server_off(self):
         self.assertEqual(SUPERVISOR["program:mcp"]["autorestart"], "unexpected")
         self.assertEqual(SUPERVISOR["program:mcp"]["exitcodes"], "0")
-        lingers = re.search(
-            r"OFF_LINGERS: Duration = Duration::from_secs\((\d+)\)", text("src/cli/serve.rs")
+        delay = re.search(
+            r"OFF_EXIT_DELAY: Duration = Duration::from_secs\((\d+)\)", text("src/cli/serve.rs")
         ).group(1)
-        self.assertGreater(int(lingers), SUPERVISOR.getint("program:mcp", "startsecs"))
+        self.assertGreater(int(delay), SUPERVISOR.getint("program:mcp", "startsecs"))
 
 
 class Signatures(unittest.TestCase):

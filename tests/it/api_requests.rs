@@ -1,9 +1,9 @@
-//! What leaves the sidecar for the API, and what never does.
+//! What leaves the server for the API, and what never does.
 
 use serde_json::json;
 
 use crate::harness::token::{now_ms, signature, signature_v2};
-use crate::harness::{Client, Era, HttpReply, Record, SECRETS, Sidecar, Stage, ToolClient, world};
+use crate::harness::{Client, Era, HttpReply, Record, SECRETS, Server, Stage, ToolClient, shared};
 
 crate::tests![
     every_request_is_signed_and_belongs_to_one_call,
@@ -86,7 +86,7 @@ pub fn check_signature(record: &Record, tenant: &str) {
 }
 
 async fn every_request_is_signed_and_belongs_to_one_call() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let begun = now_ms();
     let note = client
         .call("create_note", json!({"title": "t", "content": "c"}))
@@ -167,7 +167,7 @@ async fn nothing_else_of_the_client_reaches_the_api() {
         ("baggage", "evil=1"),
     ];
     for era in Era::all() {
-        let client = Client::new(&world().acme, era);
+        let client = Client::new(&shared().acme, era);
         let mut request = client.calling("create_note", json!({"title": "t", "content": "c"}));
         for (name, value) in hostile {
             request = request.header(name, value);
@@ -201,7 +201,7 @@ async fn a_correlation_id_of_the_client_appears_on_both_sides() {
         ("<script>", false),
         (&"x".repeat(129), false),
     ] {
-        let client = Client::modern(&world().acme);
+        let client = Client::modern(&shared().acme);
         let request = client.calling(
             "get_note",
             json!({"uid": "01890a5d-ac96-774b-bcce-b302099a8057"}),
@@ -222,7 +222,7 @@ async fn a_correlation_id_of_the_client_appears_on_both_sides() {
             assert_eq!(record.header("x-correlation-id"), echoed);
             assert_eq!(record.header("traceparent"), trace);
         }
-        for program in [&world().acme.process, &world().api.process] {
+        for program in [&shared().acme.process, &shared().api.process] {
             let named = |line: &str| line.contains(&format!("\"{echoed}\"")).then_some(());
             assert!(
                 program.out.until(named).await.is_some(),
@@ -234,7 +234,7 @@ async fn a_correlation_id_of_the_client_appears_on_both_sides() {
 }
 
 async fn each_call_has_its_own_session() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let calls = (0..20).map(|_| client.call("list_notes", json!({})));
     for called in futures::future::join_all(calls).await {
         assert_eq!(called.ok(), json!({"items": []}));
@@ -255,8 +255,8 @@ async fn limits_open_sessions() {
         ("TOOLBRIDGE_API_MAX_SESSIONS", "3"),
         ("TOOLBRIDGE_API_QUEUE_WAIT", "20s"),
     ];
-    let sidecar = Sidecar::with("acme", &world().api, &settings).await;
-    let client = Client::modern(&sidecar);
+    let server = Server::with("acme", &shared().api, &settings).await;
+    let client = Client::modern(&server);
     let calls = (0..40).map(|_| client.call("list_notes", json!({})));
     for called in futures::future::join_all(calls).await {
         called.ok();
@@ -273,5 +273,5 @@ async fn limits_open_sessions() {
         most = most.max(open);
     }
     assert_eq!(most, MAX_SESSIONS, "{traffic}");
-    sidecar.stop().await;
+    server.stop().await;
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::entities::{self, OPERATIONS, with};
 use crate::harness::runner::in_every_era;
-use crate::harness::{CONTENT, Client, Record, StdioClient, ToolClient, world};
+use crate::harness::{CONTENT, Client, Record, StdioClient, ToolClient, shared};
 use crate::harness::{CallResult, Era};
 
 crate::tests![
@@ -22,7 +22,7 @@ crate::tests![
 const UID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
 async fn normalizes_unambiguous_arguments() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let text = CONTENT;
     let create = |more: Value| with(&json!({"title": text, "content": text}), &more);
     let sent_query = |query: &'static str| json!({ "query": query });
@@ -172,7 +172,7 @@ fn is_as_expected(sent: &Record, expected: &Value, called: &CallResult) {
 }
 
 async fn a_null_optional_counts_as_omitted() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     for tool in listed(&client).await {
         let required = names(&tool["inputSchema"]["required"]);
         let mut arguments = entities_arguments(&tool);
@@ -220,7 +220,7 @@ async fn a_null_optional_counts_as_omitted() {
 }
 
 async fn patch_accepts_nulls_and_unknown_fields() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let note = client
         .call(
             "create_note",
@@ -306,7 +306,7 @@ async fn nothing_was_sent(client: &impl ToolClient) {
 
 /// For every argument of every tool: what its schema does not let through.
 async fn names_the_argument_that_violates_the_schema() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let mut tried = 0;
     for tool in listed(&client).await {
         let name = tool["name"].as_str().unwrap();
@@ -382,7 +382,7 @@ fn wrong_values(schema: &Value) -> Vec<Value> {
 }
 
 async fn names_the_argument_that_violates_a_rule_of_the_tool() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let note = |more: Value| with(&json!({"title": "t", "content": "c"}), &more);
     let task = |more: Value| with(&json!({"title": "t"}), &more);
     let deep = (0..70).fold(json!(1), |inner, _| json!([inner]));
@@ -517,7 +517,7 @@ async fn names_the_argument_that_violates_a_rule_of_the_tool() {
 }
 
 async fn an_error_has_the_received_and_the_allowed_values() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let error = refused(
         &client,
         "create_task",
@@ -550,7 +550,7 @@ async fn an_error_has_the_received_and_the_allowed_values() {
         error["details"]["allowed"],
         json!(["pin", "unpin", "archive", "unarchive"])
     );
-    // A slip of the pen is told what was meant.
+    // The error for a misspelt argument names the right one.
     let error = refused(
         &client,
         "create_task",
@@ -580,14 +580,14 @@ async fn an_error_has_the_received_and_the_allowed_values() {
 async fn an_error_is_identical_in_every_era_and_over_stdio() {
     let said = |error: Value| entities::without(&error, &["correlation_id"]).to_string();
     let mut all = std::collections::BTreeSet::new();
-    in_every_era(&world().acme, async |client| {
+    in_every_era(&shared().acme, async |client| {
         all.insert(said(
             refused(client, "get_note", json!({"uid": "x"}), "uid").await,
         ));
         nothing_was_sent(client).await;
     })
     .await;
-    let stdio = StdioClient::start(&world().acme, Era::Legacy("2024-11-05")).await;
+    let stdio = StdioClient::start(&shared().acme, Era::Legacy("2024-11-05")).await;
     all.insert(said(
         refused(&stdio, "get_note", json!({"uid": "x"}), "uid").await,
     ));

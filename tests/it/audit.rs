@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use crate::entities::uid_of;
 use crate::harness::process::HANG_TIMEOUT;
 use crate::harness::{
-    Api, CONTENT, Client, CommandOutput, Era, Fault, Gate, Metrics, Sidecar, SseClient, Stage,
-    StdioClient, ToolClient, User, new_trail, run, world,
+    Api, CONTENT, Client, CommandOutput, Era, Fault, Gate, Metrics, Server, SseClient, Stage,
+    StdioClient, ToolClient, User, new_trail, run, shared,
 };
 
 crate::tests![
@@ -113,16 +113,16 @@ async fn calls_of(trail: &Path, user: &User, count: usize) -> Vec<Value> {
 }
 
 async fn every_transport_records_its_calls() {
-    let sidecar = &world().acme;
+    let server = &shared().acme;
     for era in Era::all() {
-        let client = Client::new(sidecar, era);
-        three_calls(&client, &sidecar.trail(), "http", era == Era::Modern).await;
+        let client = Client::new(server, era);
+        three_calls(&client, &server.trail(), "http", era == Era::Modern).await;
     }
-    let stream = SseClient::start(sidecar, "2024-11-05").await;
-    three_calls(&stream, &sidecar.trail(), "sse", true).await;
+    let stream = SseClient::start(server, "2024-11-05").await;
+    three_calls(&stream, &server.trail(), "sse", true).await;
     stream.close();
     for era in [Era::Modern, Era::Legacy("2025-06-18")] {
-        let stdio = StdioClient::start(sidecar, era).await;
+        let stdio = StdioClient::start(server, era).await;
         let trail = stdio.trail.clone().unwrap();
         three_calls(&stdio, &trail, "stdio", true).await;
         stdio.close().await;
@@ -130,11 +130,11 @@ async fn every_transport_records_its_calls() {
         assert_eq!(last["event"], "end", "{last}");
     }
     // Past the straight way, since the client wants to hear of it.
-    let client = Client::modern(sidecar);
+    let client = Client::modern(server);
     let params =
         json!({"name": "list_notes", "arguments": {}, "_meta": {"progressToken": "steps"}});
     client.request("tools/call", params).send().await.unwrap();
-    calls_of(&sidecar.trail(), &client.user, 1).await;
+    calls_of(&server.trail(), &client.user, 1).await;
 }
 
 /// One that makes an item, one that finds none, one that is refused; held against what the API was
@@ -209,8 +209,8 @@ async fn three_calls(caller: &impl ToolClient, trail: &Path, transport: &str, sa
 }
 
 async fn a_batch_is_one_call_with_its_number_of_operations() {
-    let sidecar = Sidecar::start("acme", &world().api).await;
-    let client = Client::modern(&sidecar);
+    let server = Server::start("acme", &shared().api).await;
+    let client = Client::modern(&server);
     let create = json!({"op": "create", "kind": "task", "fields": {"title": CONTENT}});
     let missing = "0192f0c8-7b1a-7cc0-8a1e-3f2b6f0d9a11";
     let delete = json!({"op": "delete", "kind": "note", "uid": missing});
@@ -220,7 +220,7 @@ async fn a_batch_is_one_call_with_its_number_of_operations() {
     let refused = client.call("batch", refused).await;
     refused.failed("not_found", "item_not_found");
     client.call("list_tasks", json!({})).await.ok();
-    let lines = calls_of(&sidecar.trail(), &client.user, 3).await;
+    let lines = calls_of(&server.trail(), &client.user, 3).await;
     let told = |line: &Value| ["tool", "operations", "outcome"].map(|name| line[name].clone());
     assert_eq!(told(&lines[0]), [json!("batch"), json!(3), json!("ok")]);
     assert_eq!(told(&lines[1]), [json!("batch"), json!(2), json!("error")]);
@@ -229,10 +229,10 @@ async fn a_batch_is_one_call_with_its_number_of_operations() {
         [json!("list_tasks"), json!(null), json!("ok")]
     );
     for (message, count) in [("batch ok", 3), ("batch error", 2)] {
-        let logged = sidecar.process.logged_value(message, "operations").await;
+        let logged = server.process.logged_value(message, "operations").await;
         assert_eq!(logged, count, "{message}");
     }
-    let metrics = Metrics::of(&sidecar).await;
+    let metrics = Metrics::of(&server).await;
     let name = "toolbridge_mcp_batch_operations_total";
     for (outcome, count) in [("ok", 3.0), ("error", 2.0), ("cancelled", 0.0)] {
         let label = format!("outcome=\"{outcome}\"");
@@ -243,7 +243,7 @@ async fn a_batch_is_one_call_with_its_number_of_operations() {
         2.0
     );
     client.traffic().await;
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn a_refused_call_has_its_line() {
@@ -251,11 +251,11 @@ async fn a_refused_call_has_its_line() {
         ("TOOLBRIDGE_SERVER_CALLS_PER_MINUTE", "1"),
         ("TOOLBRIDGE_SERVER_CALLS_BURST", "1"),
     ];
-    let sidecar = Sidecar::with("acme", &world().api, &settings).await;
+    let server = Server::with("acme", &shared().api, &settings).await;
     let reader = User::with_claims(
         json!({"sub": User::of("acme").sub, "tenant_id": "acme", "scope": "toolbridge:read"}),
     );
-    let client = Client::of(&sidecar, Era::Modern, reader);
+    let client = Client::of(&server, Era::Modern, reader);
     client
         .calling("create_note", json!({"title": "t"}))
         .send()
@@ -276,7 +276,7 @@ async fn a_refused_call_has_its_line() {
     // A request without a token is no call.
     client.bare_post().body("{}").send().await.unwrap();
     client.traffic().await;
-    let lines = calls_of(&sidecar.trail(), &client.user, 4).await;
+    let lines = calls_of(&server.trail(), &client.user, 4).await;
     let outcomes: Vec<_> = lines
         .iter()
         .map(|line| line["outcome"].as_str().unwrap())
@@ -288,38 +288,38 @@ async fn a_refused_call_has_its_line() {
     );
     assert_eq!(lines[0]["client"], "suite", "{}", lines[0]);
     assert_eq!(lines[3]["error_code"], "rate_limited", "{}", lines[3]);
-    sidecar.process.signal("TERM");
-    sidecar.process.exit().await;
-    assert_eq!(calls_in(&sidecar.trail()).await.len(), 4);
+    server.process.signal("TERM");
+    server.process.exit().await;
+    assert_eq!(calls_in(&server.trail()).await.len(), 4);
 }
 
 /// A trail of `calls` calls, whose server has shut down.
-async fn finished(calls: usize, settings: &[(&str, &str)]) -> Sidecar {
-    let sidecar = Sidecar::with("acme", &world().api, settings).await;
-    let client = Client::modern(&sidecar);
+async fn finished(calls: usize, settings: &[(&str, &str)]) -> Server {
+    let server = Server::with("acme", &shared().api, settings).await;
+    let client = Client::modern(&server);
     for _ in 0..calls {
         client.call("list_notes", json!({})).await.ok();
     }
     client.traffic().await;
-    sidecar.process.signal("TERM");
+    server.process.signal("TERM");
     assert_eq!(
-        sidecar.process.exit().await,
+        server.process.exit().await,
         Some(0),
         "{}",
-        sidecar.process.all_output()
+        server.process.all_output()
     );
-    sidecar
+    server
 }
 
 async fn verify_detects_tampering() {
-    let sidecar = finished(6, &[]).await;
-    let trail = sidecar.trail();
+    let server = finished(6, &[]).await;
+    let trail = server.trail();
     let mode = fs::metadata(&trail).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let text = fs::read_to_string(&trail).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 8, "{text}");
-    let head = sidecar.process.out.all();
+    let head = server.process.out.all();
     let heads: Vec<_> = head
         .iter()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
@@ -383,9 +383,7 @@ async fn verify_detects_tampering() {
     assert_eq!(said.code, 1);
     after(&lines);
     // By the configuration, as a person does.
-    let said = run(&["audit", "verify"], sidecar.environment())
-        .await
-        .done();
+    let said = run(&["audit", "verify"], server.environment()).await.done();
     assert!(
         said.out.contains("The trail is as it was written.") && said.out.contains(head),
         "{said}"
@@ -402,8 +400,8 @@ async fn rotates_files_during_calls() {
         ("TOOLBRIDGE_AUDIT_MAX_FILE_BYTES", "64KiB"),
         ("TOOLBRIDGE_AUDIT_MAX_FILES", "2"),
     ];
-    let sidecar = Sidecar::with("acme", &world().api, &small).await;
-    let client = Client::modern(&sidecar);
+    let server = Server::with("acme", &shared().api, &small).await;
+    let client = Client::modern(&server);
     for _ in 0..CALLS / 20 {
         // Nothing is sent for what is no identifier, so this is quick.
         let calls = (0..20).map(|_| client.call("get_note", json!({"uid": "x"})));
@@ -411,14 +409,14 @@ async fn rotates_files_during_calls() {
             called.error();
         }
     }
-    sidecar.process.signal("TERM");
+    server.process.signal("TERM");
     assert_eq!(
-        sidecar.process.exit().await,
+        server.process.exit().await,
         Some(0),
         "{}",
-        sidecar.process.all_output()
+        server.process.all_output()
     );
-    let files = files(&sidecar.trail());
+    let files = files(&server.trail());
     assert_eq!(files.len(), 3, "{files:?}");
     let names: Vec<_> = files.iter().map(String::as_str).rev().collect();
     let verified = verify(&names).await.done().json();
@@ -441,27 +439,27 @@ async fn rotates_files_during_calls() {
 
 /// Nothing is left to wait for but the line of the last call, which the thread still gathers.
 async fn a_shutdown_loses_no_line() {
-    let sidecar = Sidecar::with(
+    let server = Server::with(
         "acme",
-        &world().api,
+        &shared().api,
         &[("TOOLBRIDGE_SERVER_DRAIN_NOTICE", "0s")],
     )
     .await;
-    let client = Client::modern(&sidecar);
+    let client = Client::modern(&server);
     let gate = Gate::closed();
     for _ in 0..20 {
-        sidecar
+        server
             .forwarder
             .inject(&client.user, Stage::Operation, Fault::Wait(gate.clone()));
     }
     let calls = (0..20).map(|_| client.call("list_notes", json!({})));
     let leaving = async {
-        sidecar
+        server
             .forwarder
             .until_seen(&client.user, Stage::Operation, 20)
             .await;
-        sidecar.process.signal("TERM");
-        sidecar.process.logged("SIGTERM: finishing", "level").await;
+        server.process.signal("TERM");
+        server.process.logged("SIGTERM: finishing", "level").await;
         gate.release();
     };
     let (called, ()) = tokio::join!(futures::future::join_all(calls), leaving);
@@ -469,22 +467,22 @@ async fn a_shutdown_loses_no_line() {
         called.ok();
     }
     assert_eq!(
-        sidecar.process.exit().await,
+        server.process.exit().await,
         Some(0),
         "{}",
-        sidecar.process.all_output()
+        server.process.all_output()
     );
-    assert_eq!(calls_in(&sidecar.trail()).await.len(), 20);
-    let last = lines_of(&sidecar.trail()).pop().unwrap();
+    assert_eq!(calls_in(&server.trail()).await.len(), 20);
+    let last = lines_of(&server.trail()).pop().unwrap();
     assert_eq!(last["event"], "end");
-    let lines = sidecar.process.out.all();
+    let lines = server.process.out.all();
     let told = lines
         .iter()
         .any(|line| line.contains(last["hash"].as_str().unwrap()));
     assert!(
         told,
         "the log has the last hash: {}",
-        sidecar.process.all_output()
+        server.process.all_output()
     );
 }
 
@@ -496,13 +494,13 @@ async fn an_answered_write_is_recorded_before_a_kill() {
     ] {
         // What is killed leaves its session open, so the API is the test's own.
         let api = Api::start().await;
-        let sidecar = Sidecar::with("acme", &api, durable.as_slice()).await;
-        let client = Client::new(&sidecar, era);
+        let server = Server::with("acme", &api, durable.as_slice()).await;
+        let client = Client::new(&server, era);
         let note = json!({"title": CONTENT, "content": CONTENT});
         let made = client.call("create_note", note).await.ok();
-        sidecar.stop().await;
+        server.stop().await;
         // As it is now: nothing is waited for.
-        let calls = calls_in(&sidecar.trail()).await;
+        let calls = calls_in(&server.trail()).await;
         let [line] = &calls[..] else {
             panic!("{durable:?}: {calls:#?}")
         };
@@ -519,12 +517,12 @@ async fn continues_the_chain_after_a_kill() {
     let settings = [("TOOLBRIDGE_AUDIT_TO", trail.as_str())];
     let path = Path::new(&trail);
     for round in 1..=3 {
-        let sidecar = Sidecar::with("acme", &world().api, &settings).await;
-        let client = Client::modern(&sidecar);
+        let server = Server::with("acme", &shared().api, &settings).await;
+        let client = Client::modern(&server);
         client.call("list_notes", json!({})).await.ok();
         client.traffic().await;
         calls_of(path, &client.user, 1).await;
-        sidecar.stop().await;
+        server.stop().await;
         if round == 2 {
             // In the middle of a line.
             let text = fs::read(&trail).unwrap();
@@ -572,75 +570,75 @@ async fn continues_the_chain_after_a_kill() {
 
 async fn a_full_disk_delays_no_call_and_loses_only_lines_over_capacity() {
     const CALLS: usize = 30;
-    let sidecar = Sidecar::start("acme", &world().api).await;
-    let client = Client::modern(&sidecar);
+    let server = Server::start("acme", &shared().api).await;
+    let client = Client::modern(&server);
     client.call("list_notes", json!({})).await.ok();
-    calls_of(&sidecar.trail(), &client.user, 1).await;
-    let size = fs::metadata(sidecar.trail()).unwrap().len();
+    calls_of(&server.trail(), &client.user, 1).await;
+    let size = fs::metadata(server.trail()).unwrap().len();
     // Half a line more, and no further.
-    sidecar.process.limit_files(size + 100);
+    server.process.limit_files(size + 100);
     for _ in 0..CALLS {
         client.call("list_notes", json!({})).await.ok();
     }
-    sidecar
+    server
         .process
         .logged("the audit trail cannot be written", "error")
         .await;
     let stuck = |metrics: &Metrics| metrics.sum("toolbridge_mcp_audit_stuck", &[]) == 1.0;
-    Metrics::until(&sidecar, "a trail that is stuck", stuck).await;
+    Metrics::until(&server, "a trail that is stuck", stuck).await;
     client.traffic().await;
-    assert!(fs::metadata(sidecar.trail()).unwrap().len() <= size + 100);
-    sidecar.process.free_files();
-    sidecar
+    assert!(fs::metadata(server.trail()).unwrap().len() <= size + 100);
+    server.process.free_files();
+    server
         .process
         .logged("the audit trail is written again", "level")
         .await;
-    calls_of(&sidecar.trail(), &client.user, CALLS + 1).await;
-    let metrics = Metrics::of(&sidecar).await;
+    calls_of(&server.trail(), &client.user, CALLS + 1).await;
+    let metrics = Metrics::of(&server).await;
     assert_eq!(metrics.sum("toolbridge_mcp_audit_stuck", &[]), 0.0);
     assert_eq!(
         metrics.sum("toolbridge_mcp_audit_lines_total", &["outcome=\"lost\""]),
         0.0
     );
-    let cries = sidecar
+    let cries = server
         .process
         .out
         .all()
         .iter()
         .filter(|line| line.contains("\"ERROR\""))
         .count();
-    assert_eq!(cries, 1, "{}", sidecar.process.all_output());
-    sidecar.process.signal("TERM");
+    assert_eq!(cries, 1, "{}", server.process.all_output());
+    server.process.signal("TERM");
     assert_eq!(
-        sidecar.process.exit().await,
+        server.process.exit().await,
         Some(0),
         "{}",
-        sidecar.process.all_output()
+        server.process.all_output()
     );
-    assert_eq!(calls_in(&sidecar.trail()).await.len(), CALLS + 1);
+    assert_eq!(calls_in(&server.trail()).await.len(), CALLS + 1);
 }
 
 async fn a_removed_file_is_replaced() {
-    let sidecar = Sidecar::start("acme", &world().api).await;
-    let client = Client::modern(&sidecar);
+    let server = Server::start("acme", &shared().api).await;
+    let client = Client::modern(&server);
     client.call("list_notes", json!({})).await.ok();
-    calls_of(&sidecar.trail(), &client.user, 1).await;
+    calls_of(&server.trail(), &client.user, 1).await;
     let archive = new_trail();
-    fs::rename(sidecar.trail(), &archive).unwrap();
+    fs::rename(server.trail(), &archive).unwrap();
     client.call("list_notes", json!({})).await.ok();
     client.traffic().await;
-    sidecar
+    server
         .process
         .logged("the file of the audit trail was moved away", "level")
         .await;
-    sidecar.process.signal("TERM");
+    server.process.signal("TERM");
     assert_eq!(
-        sidecar.process.exit().await,
+        server.process.exit().await,
         Some(0),
         "{}",
-        sidecar.process.all_output()
+        server.process.all_output()
     );
-    let trail = sidecar.trail().display().to_string();
+    let trail = server.trail().display().to_string();
     let both = verify(&[&trail, &archive]).await.done().json();
     assert_eq!(
         (&both["findings"], &both["chains"][0]["lines"]),
@@ -657,8 +655,8 @@ async fn a_removed_file_is_replaced() {
 }
 
 async fn verify_reads_lines_within_a_log() {
-    let sidecar = finished(3, &[("TOOLBRIDGE_AUDIT_TO", "stdout")]).await;
-    let lines = sidecar.process.out.all();
+    let server = finished(3, &[("TOOLBRIDGE_AUDIT_TO", "stdout")]).await;
+    let lines = server.process.out.all();
     let log = new_trail();
     fs::write(&log, lines.join("\n")).unwrap();
     let verified = verify(&[&log, "--log"]).await.done().json();
@@ -689,8 +687,8 @@ async fn verify_reads_lines_within_a_log() {
 }
 
 async fn refuses_an_unwritable_trail_at_startup() {
-    let sidecar = &world().acme;
-    let taken = sidecar.trail().display().to_string();
+    let server = &shared().acme;
+    let taken = server.trail().display().to_string();
     let other = new_trail();
     fs::write(&other, "what somebody wrote\n").unwrap();
     for (to, said) in [
@@ -700,7 +698,7 @@ async fn refuses_an_unwritable_trail_at_startup() {
         ("/dev/full", "is no file"),
         ("audit.jsonl", "which is no file"),
     ] {
-        let environment = sidecar
+        let environment = server
             .environment()
             .filter(|(name, _)| *name != "TOOLBRIDGE_AUDIT_TO");
         let environment = environment.chain([("TOOLBRIDGE_AUDIT_TO", to)]);

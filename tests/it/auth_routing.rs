@@ -7,7 +7,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::harness::token::{new_secret, now_secs, token};
-use crate::harness::{Client, Era, HttpReply, SECRETS, Sidecar, StdioClient, ToolClient, world};
+use crate::harness::{Client, Era, HttpReply, SECRETS, Server, StdioClient, ToolClient, shared};
 
 crate::tests![
     requires_a_valid_token,
@@ -36,7 +36,7 @@ fn list(era: Era) -> String {
 
 async fn requires_a_valid_token() {
     for era in Era::all() {
-        let client = Client::new(&world().acme, era);
+        let client = Client::new(&shared().acme, era);
         let sub = client.user.sub.clone();
         let signed = |claims: Value| token(claims, &SECRETS.jwt);
         let good = &client.user.token;
@@ -112,7 +112,7 @@ async fn requires_a_valid_token() {
         assert_eq!(HttpReply::of(twice).await.status, 401);
         let http = reqwest::Client::new();
         let in_address = http
-            .post(format!("{}?access_token={good}", world().acme.mcp()))
+            .post(format!("{}?access_token={good}", shared().acme.mcp()))
             .body(list(era));
         assert_eq!(HttpReply::of(in_address).await.status, 401);
         assert!(client.traffic().await.0.is_empty(), "nothing was sent");
@@ -121,8 +121,8 @@ async fn requires_a_valid_token() {
 
 async fn a_token_of_another_tenant_is_refused() {
     for (here, there) in [
-        (&world().acme, &world().globex),
-        (&world().globex, &world().acme),
+        (&shared().acme, &shared().globex),
+        (&shared().globex, &shared().acme),
     ] {
         for era in Era::all() {
             let client = Client::of(here, era, there.new_user());
@@ -147,8 +147,8 @@ async fn the_challenge_leads_to_the_authorization_server() {
             "https://login.example.com",
         ),
     ];
-    let sidecar = Sidecar::with("acme", &world().api, &settings).await;
-    let client = Client::modern(&sidecar);
+    let server = Server::with("acme", &shared().api, &settings).await;
+    let client = Client::modern(&server);
     let answer = HttpReply::of(client.bare_post().body("{}")).await;
     let challenge = answer.header("www-authenticate");
     let metadata = "/.well-known/oauth-protected-resource";
@@ -167,14 +167,14 @@ async fn the_challenge_leads_to_the_authorization_server() {
         assert_eq!(document["bearer_methods_supported"], json!(["header"]));
     }
     // Without an authorization server there is nothing that discovery could lead to.
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     assert_eq!(HttpReply::of(client.get(metadata)).await.status, 404);
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn invalid_messages_get_a_json_rpc_error() {
     let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"}).to_string();
-    let client = Client::new(&world().acme, Era::Legacy("2025-06-18"));
+    let client = Client::new(&shared().acme, Era::Legacy("2025-06-18"));
     for (body, code, id) in [
         ("", -32700, json!(null)),
         ("{", -32700, json!(null)),
@@ -215,7 +215,7 @@ async fn invalid_messages_get_a_json_rpc_error() {
 
 async fn invalid_lines_do_not_end_a_stdio_session() {
     for era in [Era::Modern, Era::Legacy("2025-06-18")] {
-        let stdio = StdioClient::start(&world().acme, era).await;
+        let stdio = StdioClient::start(&shared().acme, era).await;
         stdio.call("list_notes", json!({})).await.ok();
         for nonsense in [
             "",
@@ -238,7 +238,7 @@ async fn invalid_lines_do_not_end_a_stdio_session() {
 
 async fn a_call_without_an_id_is_not_executed() {
     for era in Era::all() {
-        let client = Client::new(&world().acme, era);
+        let client = Client::new(&shared().acme, era);
         let mut message = era.message(
             1,
             "tools/call",
@@ -263,14 +263,14 @@ async fn a_call_without_an_id_is_not_executed() {
 }
 
 async fn refuses_a_body_over_the_limit() {
-    let sidecar = Sidecar::with(
+    let server = Server::with(
         "acme",
-        &world().api,
+        &shared().api,
         &[("TOOLBRIDGE_SERVER_MAX_BODY_BYTES", "4KiB")],
     )
     .await;
     for era in Era::all() {
-        let client = Client::new(&sidecar, era);
+        let client = Client::new(&server, era);
         let large = client.calling(
             "create_note",
             json!({"title": "t", "content": "x".repeat(5_000)}),
@@ -291,11 +291,11 @@ async fn refuses_a_body_over_the_limit() {
             .ok();
         client.traffic().await;
     }
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn refuses_wrong_media_types() {
-    let client = Client::new(&world().acme, Era::Legacy("2025-06-18"));
+    let client = Client::new(&shared().acme, Era::Legacy("2025-06-18"));
     let http = reqwest::Client::new();
     for (name, value, status) in [
         ("content-type", "text/plain", 415),
@@ -306,7 +306,7 @@ async fn refuses_wrong_media_types() {
         ("mcp-protocol-version", "1999-01-01", 400),
     ] {
         let mut request = http
-            .post(client.sidecar.mcp())
+            .post(client.server.mcp())
             .bearer_auth(&client.user.token)
             .header(name, value);
         if name != "content-type" {
@@ -328,7 +328,7 @@ async fn refuses_wrong_media_types() {
         Some("application/json;q=0.5, text/event-stream"),
     ] {
         let mut request = http
-            .post(client.sidecar.mcp())
+            .post(client.server.mcp())
             .bearer_auth(&client.user.token);
         if let Some(accept) = accept {
             request = request.header("accept", accept);
@@ -346,7 +346,7 @@ async fn refuses_wrong_media_types() {
 }
 
 async fn mcp_accepts_only_post() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     for method in [
         Method::GET,
         Method::DELETE,
@@ -354,7 +354,7 @@ async fn mcp_accepts_only_post() {
         Method::PATCH,
         Method::OPTIONS,
     ] {
-        let request = reqwest::Client::new().request(method.clone(), client.sidecar.mcp());
+        let request = reqwest::Client::new().request(method.clone(), client.server.mcp());
         let answer = HttpReply::of(request.bearer_auth(&client.user.token)).await;
         assert_eq!(
             (answer.status, answer.header("allow")),
@@ -375,8 +375,8 @@ async fn mcp_accepts_only_post() {
 }
 
 async fn refuses_unknown_hosts_and_origins() {
-    let client = Client::modern(&world().acme);
-    let own = client.sidecar.url.clone();
+    let client = Client::modern(&shared().acme);
+    let own = client.server.url.clone();
     for (host, origin, status) in [
         (None, None, 200),
         (None, Some(own.as_str()), 200),
@@ -412,8 +412,8 @@ async fn accepts_listed_hosts_and_origins() {
             "https://app.example.com",
         ),
     ];
-    let sidecar = Sidecar::with("acme", &world().api, &settings).await;
-    let client = Client::modern(&sidecar);
+    let server = Server::with("acme", &shared().api, &settings).await;
+    let client = Client::modern(&server);
     for (host, origin, status) in [
         ("acme.example.com", "https://app.example.com", 200),
         ("evil.example.com", "https://app.example.com", 403),
@@ -435,21 +435,21 @@ async fn accepts_listed_hosts_and_origins() {
         );
     }
     assert_eq!(client.traffic().await.0.len(), 3);
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn a_page_of_a_listed_origin_passes_preflight_and_reads_the_response() {
     let page = "https://app.example.com";
-    let sidecar = Sidecar::with(
+    let server = Server::with(
         "acme",
-        &world().api,
+        &shared().api,
         &[("TOOLBRIDGE_SERVER_ALLOWED_ORIGINS", page)],
     )
     .await;
-    let client = Client::modern(&sidecar);
+    let client = Client::modern(&server);
     for (origin, status, readable) in [(page, 204, page), ("https://evil.example", 403, "")] {
         let asked = reqwest::Client::new()
-            .request(Method::OPTIONS, sidecar.mcp())
+            .request(Method::OPTIONS, server.mcp())
             .header("origin", origin)
             .header("access-control-request-method", "POST");
         let answer = HttpReply::of(asked).await;
@@ -477,11 +477,11 @@ async fn a_page_of_a_listed_origin_passes_preflight_and_reads_the_response() {
         (absent.status, absent.header("access-control-allow-origin")),
         (404, "*")
     );
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn health_endpoints_need_no_token() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     for path in ["/healthz", "/readyz"] {
         let answer = HttpReply::of(client.get(path).header("host", "whatever.example")).await;
         assert_eq!(answer.status, 200, "{answer}");

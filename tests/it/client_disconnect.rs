@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::entities::uid_of;
-use crate::harness::{Client, Era, Fault, Gate, Stage, StdioClient, ToolClient, world};
+use crate::harness::{Client, Era, Fault, Gate, Stage, StdioClient, ToolClient, shared};
 
 crate::tests![
     a_disconnect_during_the_operation_ends_the_session,
@@ -19,20 +19,20 @@ async fn a_disconnect_during_the_operation_ends_the_session() {
             ("list_notes", json!({})),
             ("create_note", json!({"title": "t", "content": "c"})),
         ] {
-            let client = Client::new(&world().acme, era);
+            let client = Client::new(&shared().acme, era);
             client
-                .sidecar
+                .server
                 .forwarder
                 .inject(&client.user, Stage::Operation, Fault::Hang);
             let calling = tokio::spawn(client.calling(tool, arguments).send());
             client
-                .sidecar
+                .server
                 .forwarder
                 .until_seen(&client.user, Stage::Operation, 1)
                 .await;
             calling.abort();
             client
-                .sidecar
+                .server
                 .forwarder
                 .until_seen(&client.user, Stage::Ending, 1)
                 .await;
@@ -48,25 +48,25 @@ async fn a_disconnect_during_the_operation_ends_the_session() {
 
 async fn a_disconnect_while_opening_ends_the_session() {
     for era in Era::all() {
-        let client = Client::new(&world().acme, era);
+        let client = Client::new(&shared().acme, era);
         let gate = Gate::closed();
         client
-            .sidecar
+            .server
             .forwarder
             .inject(&client.user, Stage::Opening, Fault::Wait(gate.clone()));
         let calling = tokio::spawn(client.calling("list_notes", json!({})).send());
         client
-            .sidecar
+            .server
             .forwarder
             .until_seen(&client.user, Stage::Opening, 1)
             .await;
         calling.abort();
         assert!(calling.await.unwrap_err().is_cancelled());
-        // Whether the sidecar has noticed by now or not: the session that is opened for a
+        // Whether the server has noticed by now or not: the session that is opened for a
         // client that has gone is ended.
         gate.release();
         client
-            .sidecar
+            .server
             .forwarder
             .until_seen(&client.user, Stage::Ending, 1)
             .await;
@@ -75,18 +75,18 @@ async fn a_disconnect_while_opening_ends_the_session() {
 }
 
 async fn a_disconnect_between_two_requests_ends_the_session() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let chat = client.call("create_chat", json!({"title": "t"})).await.ok();
     let said = json!({"chat_uid": chat["uid"], "content": "c"});
     let uid = uid_of(&client.call("create_chat_message", said).await.ok());
     let seen = client.traffic().await;
     let gate = Gate::closed();
     client
-        .sidecar
+        .server
         .forwarder
         .inject(&client.user, Stage::Operation, Fault::Wait(gate.clone()));
     client
-        .sidecar
+        .server
         .forwarder
         .inject(&client.user, Stage::Operation, Fault::Hang);
     let update = json!({"uid": uid, "content": "new"});
@@ -94,13 +94,13 @@ async fn a_disconnect_between_two_requests_ends_the_session() {
     gate.release();
     let writing = seen.count(Stage::Operation) + 2;
     client
-        .sidecar
+        .server
         .forwarder
         .until_seen(&client.user, Stage::Operation, writing)
         .await;
     calling.abort();
     client
-        .sidecar
+        .server
         .forwarder
         .until_seen(&client.user, Stage::Ending, seen.count(Stage::Ending) + 1)
         .await;
@@ -120,8 +120,8 @@ async fn a_call_cancelled_over_stdio_gets_no_response_and_ends_its_session() {
         Era::Legacy("2025-11-25"),
         Era::Legacy("2024-11-05"),
     ] {
-        let stdio = StdioClient::start(&world().acme, era).await;
-        let forwarder = &stdio.sidecar().forwarder;
+        let stdio = StdioClient::start(&shared().acme, era).await;
+        let forwarder = &stdio.server().forwarder;
         forwarder.inject(stdio.user(), Stage::Operation, Fault::Hang);
         let cancelled = stdio
             .begin("tools/call", json!({"name": "list_notes", "arguments": {}}))
@@ -150,9 +150,9 @@ async fn a_call_cancelled_over_stdio_gets_no_response_and_ends_its_session() {
 }
 
 async fn closing_stdin_during_a_call_ends_the_session() {
-    let stdio = StdioClient::start(&world().acme, Era::Modern).await;
+    let stdio = StdioClient::start(&shared().acme, Era::Modern).await;
     let gate = Gate::closed();
-    let forwarder = &stdio.sidecar().forwarder;
+    let forwarder = &stdio.server().forwarder;
     forwarder.inject(stdio.user(), Stage::Operation, Fault::Wait(gate.clone()));
     stdio
         .begin("tools/call", json!({"name": "list_notes", "arguments": {}}))

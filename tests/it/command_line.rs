@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::entities::{self, OPERATIONS};
 use crate::harness::token::new_secret;
-use crate::harness::{CONTENT, Client, CommandOutput, Era, SECRETS, ToolClient, User, run, world};
+use crate::harness::{CONTENT, Client, CommandOutput, Era, SECRETS, ToolClient, User, run, shared};
 
 crate::tests![
     tools_lists_what_clients_see,
@@ -24,17 +24,17 @@ crate::tests![
     serves_nothing_without_a_tenant_secret,
 ];
 
-/// A person at a terminal, in the surroundings of acme's sidecar.
+/// A person at a terminal, with the environment of acme's server.
 struct CommandUser(User);
 
 impl CommandUser {
     fn new() -> Self {
-        Self(world().acme.new_user())
+        Self(shared().acme.new_user())
     }
 
     async fn runs(&self, words: &[&str]) -> CommandOutput {
         let token = [("TOOLBRIDGE_TOKEN", self.0.token.as_str())];
-        run(words, world().acme.environment().chain(token)).await
+        run(words, shared().acme.environment().chain(token)).await
     }
 }
 
@@ -46,7 +46,7 @@ async fn tools_lists_what_clients_see() {
             assert!(all.out.contains(&entity.tool(operation)), "{all}");
         }
     }
-    let listed = Client::modern(&world().acme)
+    let listed = Client::modern(&shared().acme)
         .ask("tools/list", json!({}))
         .await
         .result();
@@ -135,7 +135,7 @@ async fn call_runs_the_lifecycle_of_an_item() {
     assert_eq!((empty.out.as_str(), empty.err.trim()), ("", "no notes"));
 
     // What the terminal shows is what an MCP client sees.
-    let client = Client::of(&world().acme, Era::Modern, command_user.0.clone());
+    let client = Client::of(&shared().acme, Era::Modern, command_user.0.clone());
     let page = client
         .call("list_notes", json!({"include_deleted": true}))
         .await
@@ -386,13 +386,13 @@ async fn call_exits_with_the_code_of_the_error() {
         String::new(),
         "garbled".to_owned(),
         User::with_claims(json!({"sub": "late", "exp": 1_000_000_000})).token,
-        world().globex.new_user().token,
+        shared().globex.new_user().token,
     ];
     for token in unauthenticated {
         let variable = [("TOOLBRIDGE_TOKEN", token.as_str())];
         let output = run(
             &["call", "list_notes"],
-            world().acme.environment().chain(variable),
+            shared().acme.environment().chain(variable),
         )
         .await;
         assert_eq!(output.code, 77, "{output}");
@@ -401,7 +401,7 @@ async fn call_exits_with_the_code_of_the_error() {
 
 async fn call_ends_its_session_and_sends_only_needed_requests() {
     let command_user = CommandUser::new();
-    let forwarder = &world().acme.forwarder;
+    let forwarder = &shared().acme.forwarder;
     command_user.runs(&["call", "list_notes"]).await.done();
     // The program is gone, so what it did not end by now it will never end.
     assert_eq!(
@@ -429,7 +429,7 @@ async fn a_minted_token_is_accepted() {
     );
     let token = made.out.trim().to_owned();
     let client = Client::of(
-        &world().acme,
+        &shared().acme,
         Era::Modern,
         User {
             sub: sub.clone(),
@@ -473,7 +473,7 @@ async fn a_minted_token_is_accepted() {
     assert_eq!(
         run(
             &["call", "list_notes"],
-            world().acme.environment().chain(token)
+            shared().acme.environment().chain(token)
         )
         .await
         .code,
@@ -482,7 +482,7 @@ async fn a_minted_token_is_accepted() {
 }
 
 async fn healthcheck_distinguishes_ready_from_unready() {
-    let acme = &world().acme;
+    let acme = &shared().acme;
     let port = acme.url.rsplit(':').next().unwrap();
     let well = run(
         &["healthcheck"],
@@ -508,7 +508,7 @@ async fn healthcheck_distinguishes_ready_from_unready() {
     // A server that is off leaves the API's health as the container's.
     let off = run(
         &["healthcheck"],
-        [("TOOLBRIDGE_API_BASE_URL", world().api.url.as_str())],
+        [("TOOLBRIDGE_API_BASE_URL", shared().api.url.as_str())],
     );
     let off = off.await.done();
     assert!(
@@ -564,7 +564,7 @@ async fn config_show_prints_origins_and_hides_secrets() {
 }
 
 async fn invalid_settings_stop_startup_with_one_sentence() {
-    let good = || -> Vec<(&str, &str)> { world().acme.environment().collect() };
+    let good = || -> Vec<(&str, &str)> { shared().acme.environment().collect() };
     let short = "0123456789abcdef";
     let placeholder = "changeme-changeme-changeme-changeme";
     let other = new_secret();
@@ -618,7 +618,7 @@ async fn invalid_settings_stop_startup_with_one_sentence() {
             assert!(!output.err.contains(secret), "a secret is quoted: {output}");
         }
     }
-    let taken = world().acme.url.rsplit(':').next().unwrap();
+    let taken = shared().acme.url.rsplit(':').next().unwrap();
     let environment = good()
         .into_iter()
         .filter(|(name, _)| !["TOOLBRIDGE_PORT", "TOOLBRIDGE_AUDIT_TO"].contains(name))
@@ -633,7 +633,7 @@ async fn invalid_settings_stop_startup_with_one_sentence() {
 
 async fn serves_nothing_without_a_tenant_secret() {
     let environment = || {
-        let all = world().acme.environment();
+        let all = shared().acme.environment();
         all.filter(|(name, _)| *name != "TOOLBRIDGE_TENANT_HEADER_SECRET")
     };
     let off = run(&["serve"], environment()).await.done();

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{CONTENT, Client, Era, HttpReply, ToolClient, world};
+use crate::harness::{CONTENT, Client, Era, HttpReply, ToolClient, shared};
 
 crate::tests![
     a_request_that_names_compact_can_do_everything_with_nine_tools,
@@ -36,7 +36,7 @@ async fn failed(client: &Client<'_>, tool: &str, arguments: Value) -> Value {
 
 async fn a_request_that_names_compact_can_do_everything_with_nine_tools() {
     for era in [Era::Modern, Era::Legacy("2025-06-18")] {
-        let client = Client::new(&world().acme, era);
+        let client = Client::new(&shared().acme, era);
         let list = client.request("tools/list", json!({}));
         let list = HttpReply::of(list.header("x-mcp-toolsets", "compact")).await;
         let tools = list.result()["tools"].as_array().unwrap().clone();
@@ -76,7 +76,7 @@ async fn a_request_that_names_compact_can_do_everything_with_nine_tools() {
 }
 
 async fn errors_of_compact_name_its_own_tools() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let fields = json!({"title": CONTENT});
     let create = json!({"kind": "task", "fields": fields});
     let task = done(&client, "create", create).await;
@@ -117,8 +117,8 @@ async fn errors_of_compact_name_its_own_tools() {
 }
 
 async fn compact_reaches_nothing_of_other_users() {
-    let sidecar = &world().acme;
-    let (owner, other) = (Client::modern(sidecar), Client::modern(sidecar));
+    let server = &shared().acme;
+    let (owner, other) = (Client::modern(server), Client::modern(server));
     let create = json!({"kind": "note", "fields": {"title": CONTENT, "content": "wombat"}});
     let uid = done(&owner, "create", create).await["uid"].clone();
     let patch = json!({"kind": "note", "uid": uid, "updates": {"title": "mine"}});
@@ -138,7 +138,7 @@ async fn compact_reaches_nothing_of_other_users() {
 }
 
 async fn compact_is_offered_only_where_it_is_named() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let create = json!({"kind": "note", "fields": {"title": CONTENT}});
     let refused = client.calling("create", create);
     let refused = HttpReply::of(refused).await;

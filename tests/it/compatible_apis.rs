@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::harness::process::{Process, Stdout};
 use crate::harness::{
-    Api, Client, Era, Fault, Forwarder, SECRETS, Sidecar, Stage, ToolClient, User, run, world,
+    Api, Client, Era, Fault, Forwarder, SECRETS, Server, Stage, ToolClient, User, run, shared,
 };
 
 crate::tests![
@@ -26,7 +26,7 @@ crate::tests![
 
 /// The family API in front of which a server is, and the server.
 struct Family {
-    sidecar: Sidecar,
+    server: Server,
     api: Process,
 }
 
@@ -52,16 +52,16 @@ impl Family {
         let api = Process::start("family-api", command, Stdout::Answers);
         let url = api.out.until(|line| Some(line.to_owned())).await.unwrap();
         let forwarder = Forwarder::start(&url).await;
-        let sidecar = Sidecar::with_forwarder(forwarder, "acme", settings).await;
-        sidecar
+        let server = Server::with_forwarder(forwarder, "acme", settings).await;
+        server
             .process
             .logged("ready: the API takes our calls", "duration_ms")
             .await;
-        Self { sidecar, api }
+        Self { server, api }
     }
 
     async fn stop(self) {
-        self.sidecar.stop().await;
+        self.server.stop().await;
         self.api.signal("KILL");
     }
 }
@@ -70,9 +70,9 @@ async fn a_family_api_is_served_beyond_the_startup_timeout() {
     let begun = Instant::now();
     let startup = format!("{}s", STARTUP.as_secs());
     let family = Family::start(1000, 1000, &[("TOOLBRIDGE_API_STARTUP_TIMEOUT", &startup)]).await;
-    let sidecar = &family.sidecar;
+    let server = &family.server;
     tokio::time::sleep_until(begun + STARTUP + Duration::from_secs(1)).await;
-    let client = Client::modern(sidecar);
+    let client = Client::modern(server);
     assert_eq!(client.get("/readyz").send().await.unwrap().status(), 200);
 
     let note = json!({"title": "t", "content": "c"});
@@ -98,11 +98,11 @@ async fn a_family_api_is_served_beyond_the_startup_timeout() {
         .failed("not_found", "note_deleted");
     client.traffic().await;
 
-    let token = &sidecar.new_user().token;
+    let token = &server.new_user().token;
     let environment = [("TOOLBRIDGE_TOKEN", token.as_str())];
     let doctor = run(
         &["doctor", "--json"],
-        sidecar.environment().chain(environment),
+        server.environment().chain(environment),
     )
     .await;
     let report = doctor.done().json();
@@ -110,7 +110,7 @@ async fn a_family_api_is_served_beyond_the_startup_timeout() {
         assert_ne!(check["outcome"], "failed", "{check}");
     }
     let smoke = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/smoke"))
-        .arg(&sidecar.url)
+        .arg(&server.url)
         .envs(environment)
         .output()
         .await
@@ -124,7 +124,7 @@ async fn a_family_api_is_served_beyond_the_startup_timeout() {
 async fn calls_wait_until_their_user_may_open_a_session() {
     const BURST: u32 = 4;
     let family = Family::start(BURST, 60, &[]).await;
-    let client = Client::modern(&family.sidecar);
+    let client = Client::modern(&family.server);
     let begun = Instant::now();
     let calls = (0..2 * BURST).map(|_| client.call("list_notes", json!({})));
     for called in futures::future::join_all(calls).await {
@@ -139,7 +139,7 @@ async fn calls_wait_until_their_user_may_open_a_session() {
     // What does not fit into the deadline is told to the model.
     let soon = [("TOOLBRIDGE_API_CALL_DEADLINE", "15s")];
     let family = Family::start(1, 1, &soon).await;
-    let client = Client::modern(&family.sidecar);
+    let client = Client::modern(&family.server);
     client.call("list_notes", json!({})).await.ok();
     let called = client.call("list_notes", json!({})).await;
     let error = called.failed("rate_limited", "rate_limited");
@@ -153,7 +153,7 @@ async fn calls_wait_until_their_user_may_open_a_session() {
 async fn a_user_without_access_reads_what_helps() {
     let family = Family::start(1000, 1000, &[]).await;
     let outsider = User::with_claims(json!({"sub": "outsider-1", "tenant_id": "acme"}));
-    let client = Client::of(&family.sidecar, Era::Modern, outsider);
+    let client = Client::of(&family.server, Era::Modern, outsider);
     let called = client.call("list_notes", json!({})).await;
     let error = called.failed("permission", "tenant_mismatch");
     let advice = error["suggested_action"].as_str().unwrap();
@@ -176,18 +176,18 @@ async fn an_api_without_readyz_is_ready_when_it_runs() {
 async fn runs_without_readyz(status: u16) {
     let startup = format!("{}s", STARTUP.as_secs());
     let begun = Instant::now();
-    let forwarder = Forwarder::without_readyz(&world().api.url, status).await;
-    let sidecar = Sidecar::with_forwarder(
+    let forwarder = Forwarder::without_readyz(&shared().api.url, status).await;
+    let server = Server::with_forwarder(
         forwarder,
         "acme",
         &[("TOOLBRIDGE_API_STARTUP_TIMEOUT", &startup)],
     )
     .await;
-    sidecar
+    server
         .process
         .logged("ready: the API takes our calls", "duration_ms")
         .await;
-    let client = Client::modern(&sidecar);
+    let client = Client::modern(&server);
     assert_eq!(client.get("/readyz").send().await.unwrap().status(), 200);
 
     // From now on a server that still waits for its API has ended itself.
@@ -205,7 +205,7 @@ async fn runs_without_readyz(status: u16) {
         .ok();
     client.traffic().await;
 
-    let doctor = run(&["doctor", "--json"], sidecar.environment())
+    let doctor = run(&["doctor", "--json"], server.environment())
         .await
         .done();
     let report = doctor.json();
@@ -229,35 +229,35 @@ async fn runs_without_readyz(status: u16) {
         assert_eq!(of(id)["outcome"], "ok", "{id}: {doctor}");
     }
     // A server that is off leaves its API to look at.
-    let url = [("TOOLBRIDGE_GO_API_BASE_URL", sidecar.forwarder.url.as_str())];
+    let url = [("TOOLBRIDGE_GO_API_BASE_URL", server.forwarder.url.as_str())];
     let health = run(&["healthcheck", "--timeout", "60s"], url).await.done();
     assert!(health.out.contains("/healthz answered 200"), "{health}");
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn startup_fails_if_an_api_without_readyz_does_not_run() {
     let api = Api::start().await;
     let forwarder = Forwarder::without_readyz(&api.url, 404).await;
     api.stop().await;
-    let sidecar = Sidecar::with_forwarder(
+    let server = Server::with_forwarder(
         forwarder,
         "acme",
         &[("TOOLBRIDGE_API_STARTUP_TIMEOUT", "300ms")],
     )
     .await;
     assert_eq!(
-        sidecar.process.exit().await,
+        server.process.exit().await,
         Some(69),
         "{}",
-        sidecar.process.all_output()
+        server.process.all_output()
     );
 }
 
 async fn a_plain_text_error_gets_an_explanation() {
-    let sidecar = &world().acme;
-    let client = Client::of(sidecar, Era::Modern, sidecar.new_user());
+    let server = &shared().acme;
+    let client = Client::of(server, Era::Modern, server.new_user());
     let refuse = |stage, status, text| {
-        sidecar
+        server
             .forwarder
             .inject(&client.user, stage, Fault::text(status, text))
     };

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Api, CONTENT, CallResult, Client, Era, Forwarder, HttpReply, Sidecar, SseClient, StdioClient,
-    ToolClient, User, world,
+    Api, CONTENT, CallResult, Client, Era, Forwarder, HttpReply, Server, SseClient, StdioClient,
+    ToolClient, User, shared,
 };
 
 crate::tests![
@@ -33,9 +33,9 @@ crate::tests![
 /// As many as are deleted without a question.
 const BULK: usize = 5;
 
-pub async fn with_confirm(setting: &str) -> Sidecar {
+pub async fn with_confirm(setting: &str) -> Server {
     let settings = [("TOOLBRIDGE_SERVER_CONFIRM", setting)];
-    Sidecar::with("acme", &world().api, &settings).await
+    Server::with("acme", &shared().api, &settings).await
 }
 
 pub async fn note(client: &impl ToolClient, title: &str) -> String {
@@ -139,7 +139,7 @@ fn batches(forwarder: &Forwarder, user: &User) -> Vec<String> {
 }
 
 async fn a_bulk_delete_is_made_once_it_is_confirmed() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let uids = notes(&client, BULK + 2).await;
     let mut batch = deletion(&uids);
     let task = json!({"op": "create", "kind": "task", "fields": {"title": CONTENT}});
@@ -153,7 +153,7 @@ async fn a_bulk_delete_is_made_once_it_is_confirmed() {
     // While the person thinks, nothing is held: every session of the API has ended.
     client.traffic().await;
     are_there(&client, &uids, true).await;
-    assert!(batches(&client.sidecar.forwarder, &client.user).is_empty());
+    assert!(batches(&client.server.forwarder, &client.user).is_empty());
     let done = accepted(&client, "batch", &batch, &state).await.ok();
     assert_eq!((&done["done"], &done["failed"]), (&json!(8), &json!(0)));
     are_there(&client, &uids, false).await;
@@ -161,7 +161,7 @@ async fn a_bulk_delete_is_made_once_it_is_confirmed() {
 }
 
 async fn what_is_not_confirmed_is_not_made() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let uids = notes(&client, BULK + 1).await;
     let batch = deletion(&uids);
     for action in ["decline", "cancel"] {
@@ -193,12 +193,12 @@ async fn what_is_not_confirmed_is_not_made() {
         assert_ne!(new, state);
     }
     are_there(&client, &uids, true).await;
-    assert!(batches(&client.sidecar.forwarder, &client.user).is_empty());
+    assert!(batches(&client.server.forwarder, &client.user).is_empty());
     client.traffic().await;
 }
 
 async fn an_answer_counts_once() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let uids = notes(&client, BULK + 1).await;
     let batch = deletion(&uids);
     let (_, state) = asked(&client, "batch", &batch).await;
@@ -216,7 +216,7 @@ async fn an_answer_counts_once() {
             .contains("answered before")
     );
     are_there(&client, &uids, true).await;
-    assert_eq!(batches(&client.sidecar.forwarder, &client.user).len(), 1);
+    assert_eq!(batches(&client.server.forwarder, &client.user).len(), 1);
     // Both at once: one of them.
     let (_, state) = asked(&client, "batch", &batch).await;
     let both = futures::future::join_all(
@@ -224,12 +224,12 @@ async fn an_answer_counts_once() {
     );
     let failed = both.await.into_iter().filter(|failed| *failed).count();
     assert_eq!(failed, 1);
-    assert_eq!(batches(&client.sidecar.forwarder, &client.user).len(), 2);
+    assert_eq!(batches(&client.server.forwarder, &client.user).len(), 2);
     client.traffic().await;
 }
 
 async fn an_answer_belongs_to_its_call() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let uids = notes(&client, 2 * (BULK + 1)).await;
     let (one, other) = uids.split_at(BULK + 1);
     let (_, state) = asked(&client, "batch", &deletion(one)).await;
@@ -259,9 +259,9 @@ async fn an_answer_belongs_to_its_call() {
 }
 
 async fn an_answer_belongs_to_its_caller() {
-    let ann = Client::modern(&world().acme);
-    let bob = Client::modern(&world().acme);
-    let eve = Client::modern(&world().globex);
+    let ann = Client::modern(&shared().acme);
+    let bob = Client::modern(&shared().acme);
+    let eve = Client::modern(&shared().globex);
     let uids = notes(&ann, BULK + 1).await;
     let batch = deletion(&uids);
     let (_, state) = asked(&ann, "batch", &batch).await;
@@ -274,7 +274,7 @@ async fn an_answer_belongs_to_its_caller() {
     }
     // The same person of another tenant, whose processes have the same secret here.
     let same = User::with_claims(json!({"sub": ann.user.sub, "tenant_id": "globex"}));
-    let same = Client::of(&world().globex, Era::Modern, same);
+    let same = Client::of(&shared().globex, Era::Modern, same);
     let called = accepted(&same, "batch", &batch, &state).await;
     called.failed("validation", "confirmation_invalid");
     are_there(&ann, &uids, true).await;
@@ -287,7 +287,7 @@ async fn an_answer_belongs_to_its_caller() {
 }
 
 async fn an_altered_state_changes_nothing() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let uids = notes(&client, BULK + 1).await;
     let batch = deletion(&uids);
     let (_, state) = asked(&client, "batch", &batch).await;
@@ -310,11 +310,11 @@ async fn an_altered_state_changes_nothing() {
 }
 
 async fn an_answer_is_good_after_a_restart_and_makes_nothing_twice() {
-    let forwarder = Forwarder::start(&world().api.url).await;
-    let mut sidecar = Sidecar::with_forwarder(forwarder, "acme", &[]).await;
-    let user = sidecar.new_user();
+    let forwarder = Forwarder::start(&shared().api.url).await;
+    let mut server = Server::with_forwarder(forwarder, "acme", &[]).await;
+    let user = server.new_user();
     let (uids, batch, state) = {
-        let client = Client::of(&sidecar, Era::Modern, user.clone());
+        let client = Client::of(&server, Era::Modern, user.clone());
         let uids = notes(&client, BULK + 1).await;
         let batch = deletion(&uids);
         let (_, state) = asked(&client, "batch", &batch).await;
@@ -323,24 +323,24 @@ async fn an_answer_is_good_after_a_restart_and_makes_nothing_twice() {
     };
     let mut results = Vec::new();
     for _ in 0..2 {
-        sidecar.stop().await;
-        sidecar = sidecar.restart().await;
-        let client = Client::of(&sidecar, Era::Modern, user.clone());
+        server.stop().await;
+        server = server.restart().await;
+        let client = Client::of(&server, Era::Modern, user.clone());
         results.push(accepted(&client, "batch", &batch, &state).await.ok());
         client.traffic().await;
     }
     assert_eq!(results[0], results[1]);
-    let client = Client::of(&sidecar, Era::Modern, user.clone());
+    let client = Client::of(&server, Era::Modern, user.clone());
     for uid in &uids {
         let item = json!({"kind": "note", "uid": uid});
         let restored = client.call("restore", item).await.ok();
         assert_eq!(restored["version"], 3, "deleted once");
     }
-    let keys = batches(&sidecar.forwarder, &user);
+    let keys = batches(&server.forwarder, &user);
     assert_eq!(keys.len(), 2);
     assert_eq!(keys[0], keys[1]);
     client.traffic().await;
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn an_answer_is_good_at_another_process_and_makes_nothing_twice() {
@@ -366,22 +366,22 @@ async fn an_answer_is_good_at_another_process_and_makes_nothing_twice() {
 
 async fn clients_that_cannot_be_asked_are_served_at_once() {
     for era in Era::all() {
-        let client = Client::new(&world().acme, era);
+        let client = Client::new(&shared().acme, era);
         let uids = notes(&client, BULK + 1).await;
         client.call("batch", deletion(&uids)).await.ok();
         are_there(&client, &uids, false).await;
         client.traffic().await;
-        let stdio = StdioClient::start(&world().acme, era).await;
+        let stdio = StdioClient::start(&shared().acme, era).await;
         let uids = notes(&stdio, BULK + 1).await;
         stdio.call("batch", deletion(&uids)).await.ok();
         stdio.close().await;
     }
-    let stream = SseClient::start(&world().acme, "2024-11-05").await;
+    let stream = SseClient::start(&shared().acme, "2024-11-05").await;
     let uids = notes(&stream, BULK + 1).await;
     stream.call("batch", deletion(&uids)).await.ok();
     stream.traffic().await;
     // One that can only open URLs cannot show the question.
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let uids = notes(&client, BULK + 1).await;
     let params = json!({"name": "batch", "arguments": deletion(&uids)});
     let mut message = Era::Modern.message(1, "tools/call", params.clone());
@@ -394,7 +394,7 @@ async fn clients_that_cannot_be_asked_are_served_at_once() {
 }
 
 async fn only_what_destroys_much_is_asked_about() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let uids = notes(&client, BULK + 1).await;
     let mut trial = deletion(&uids);
     trial["dry_run"] = json!(true);
@@ -410,7 +410,7 @@ async fn only_what_destroys_much_is_asked_about() {
     }
     let single = call_with(&client, "delete_note", &json!({"uid": uids[5]}), json!({})).await;
     assert_eq!(single.result()["isError"], false, "{single}");
-    // A slip that is forgiven does not hide anything.
+    // A mistake that is corrected does not hide anything.
     let more = notes(&client, BULK + 1).await;
     let text = deletion(&more)["operations"].to_string();
     asked(&client, "batch", &json!({"operations": text})).await;
@@ -418,8 +418,8 @@ async fn only_what_destroys_much_is_asked_about() {
 }
 
 async fn every_delete_is_asked_about_where_that_is_set() {
-    let sidecar = with_confirm("destructive").await;
-    let client = Client::modern(&sidecar);
+    let server = with_confirm("destructive").await;
+    let client = Client::modern(&server);
     let chat = client
         .call("create_chat", json!({"title": "Team"}))
         .await
@@ -448,12 +448,12 @@ async fn every_delete_is_asked_about_where_that_is_set() {
     let uid = note(&client, "B").await;
     client.call("delete_note", json!({"uid": uid})).await.ok();
     client.traffic().await;
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn a_delete_of_the_compact_toolset_is_asked_about() {
-    let sidecar = with_confirm("destructive").await;
-    let client = Client::modern(&sidecar);
+    let server = with_confirm("destructive").await;
+    let client = Client::modern(&server);
     let uid = note(&client, "Minutes").await;
     let arguments = json!({"kind": "note", "uid": uid});
     let mut params = json!({"name": "delete", "arguments": arguments});
@@ -477,7 +477,7 @@ async fn a_delete_of_the_compact_toolset_is_asked_about() {
     params["arguments"]["kind"] = json!("task");
     let refused = compact(&client, &params).await.result();
     assert_eq!(refused["isError"], true, "no such task: {refused}");
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 /// A call by a client that can show a form, and that names the toolset.
@@ -491,8 +491,8 @@ async fn question(client: &Client<'_>, params: &Value) -> (String, Value) {
 }
 
 async fn a_restore_is_asked_about_where_something_would_be_lost() {
-    let sidecar = with_confirm("destructive").await;
-    let client = Client::modern(&sidecar);
+    let server = with_confirm("destructive").await;
+    let client = Client::modern(&server);
     let uid = note(&client, "First").await;
     let patch = json!({"uid": uid, "updates": {"title": "Second"}});
     client.call("patch_note", patch).await.ok();
@@ -518,12 +518,12 @@ async fn a_restore_is_asked_about_where_something_would_be_lost() {
         client.call("delete_note", json!({"uid": uid})).await.ok();
     }
     client.traffic().await;
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn a_change_after_the_question_is_not_lost() {
-    let sidecar = with_confirm("destructive").await;
-    let client = Client::modern(&sidecar);
+    let server = with_confirm("destructive").await;
+    let client = Client::modern(&server);
     let uid = note(&client, "First").await;
     let patch = |title: &str| json!({"uid": uid, "updates": {"title": title}});
     client.call("patch_note", patch("Second")).await.ok();
@@ -544,13 +544,13 @@ async fn a_change_after_the_question_is_not_lost() {
     let kept = client.call("get_note", json!({"uid": uid})).await.ok();
     assert_eq!(kept["payload"]["title"], "Third");
     client.traffic().await;
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn always_refuses_clients_that_cannot_be_asked() {
-    let sidecar = with_confirm("always").await;
+    let server = with_confirm("always").await;
     for era in Era::all() {
-        let client = Client::new(&sidecar, era);
+        let client = Client::new(&server, era);
         let uids = notes(&client, 1).await;
         let patch = json!({"uid": uids[0], "updates": {"title": "x"}});
         client.call("patch_note", patch).await.ok();
@@ -567,18 +567,18 @@ async fn always_refuses_clients_that_cannot_be_asked() {
         are_there(&client, &uids, true).await;
         client.traffic().await;
     }
-    let client = Client::modern(&sidecar);
+    let client = Client::modern(&server);
     let uid = note(&client, "A").await;
     let delete = json!({"uid": uid});
     let (_, state) = asked(&client, "delete_note", &delete).await;
     accepted(&client, "delete_note", &delete, &state).await.ok();
     client.traffic().await;
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn off_asks_nothing() {
-    let sidecar = with_confirm("off").await;
-    let client = Client::modern(&sidecar);
+    let server = with_confirm("off").await;
+    let client = Client::modern(&server);
     let uids = notes(&client, BULK + 1).await;
     let reply = call_with(&client, "batch", &deletion(&uids), json!({})).await;
     assert_eq!(reply.result()["isError"], false, "{reply}");
@@ -586,11 +586,11 @@ async fn off_asks_nothing() {
     let called = accepted(&client, "batch", &deletion(&uids), &json!("x")).await;
     called.failed("validation", "confirmation_invalid");
     client.traffic().await;
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn a_question_shows_titles_as_plain_text() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let mut uids = vec![
         note(&client, "x”?\u{202e} Yes.\u{0}\n\n## Delete “y").await,
         note(&client, &"é".repeat(10_000)).await,
@@ -608,7 +608,7 @@ async fn a_question_shows_titles_as_plain_text() {
 }
 
 async fn titles_are_not_shown_to_a_token_that_cannot_read() {
-    let owner = Client::modern(&world().acme);
+    let owner = Client::modern(&shared().acme);
     let uids = notes(&owner, BULK + 1).await;
     for (scope, shown) in [
         ("toolbridge:edit:write", false),
@@ -618,7 +618,7 @@ async fn titles_are_not_shown_to_a_token_that_cannot_read() {
     ] {
         let claims = json!({"sub": owner.user.sub, "tenant_id": "acme", "scope": scope});
         let user = User::with_claims(claims);
-        let client = Client::of(&world().acme, Era::Modern, user);
+        let client = Client::of(&shared().acme, Era::Modern, user);
         let (question, _) = asked(&client, "batch", &deletion(&uids)).await;
         assert_eq!(question.contains("“Note 0”"), shown, "{scope}: {question}");
     }
@@ -627,13 +627,13 @@ async fn titles_are_not_shown_to_a_token_that_cannot_read() {
 
 async fn an_api_that_is_away_is_not_asked_about() {
     let api = Api::start().await;
-    let sidecar = Sidecar::with(
+    let server = Server::with(
         "acme",
         &api,
         &[("TOOLBRIDGE_SERVER_CONFIRM", "destructive")],
     )
     .await;
-    let client = Client::modern(&sidecar);
+    let client = Client::modern(&server);
     let uid = note(&client, "A").await;
     client.traffic().await;
     api.stop().await;
@@ -641,11 +641,11 @@ async fn an_api_that_is_away_is_not_asked_about() {
     let reply = call_with(&client, "delete_note", &delete, json!({})).await;
     let called = CallResult::read(&client, "delete_note", &delete, reply.json());
     assert_eq!(called.error()["category"], "unavailable");
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn a_call_by_stdio_is_asked_about() {
-    let stdio = StdioClient::start(&world().acme, Era::Modern).await;
+    let stdio = StdioClient::start(&shared().acme, Era::Modern).await;
     let uids = notes(&stdio, BULK + 1).await;
     let params = json!({"name": "batch", "arguments": deletion(&uids)});
     let ask = async |id: u64, extra: Value| {

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use crate::entities::uid_of;
 use crate::harness::api::temporary;
 use crate::harness::{
-    Api, Era, Fault, Gate, Sidecar, Stage, StdioClient, ToolClient, User, reserved_port, run, world,
+    Api, Era, Fault, Gate, Server, Stage, StdioClient, ToolClient, User, reserved_port, run, shared,
 };
 use crate::progress::{check_progress, entity, two_steps};
 
@@ -35,7 +35,7 @@ fn listing() -> Value {
 
 async fn passes_lists_and_errors_through() {
     for era in Era::all() {
-        let stdio = StdioClient::connected(&world().acme, era).await;
+        let stdio = StdioClient::connected(&shared().acme, era).await;
         let tools = stdio.ask("tools/list", json!({})).await;
         assert_eq!(
             tools["result"]["tools"].as_array().unwrap().len(),
@@ -70,14 +70,14 @@ fn bridge_error(answer: &Value) -> (&str, &str) {
 }
 
 async fn explains_a_rejected_token() {
-    let sidecar = &world().acme;
+    let server = &shared().acme;
     let expired = User::with_claims(json!({"sub": "u", "exp": 1}));
-    let other_user = world().globex.new_user();
+    let other_user = shared().globex.new_user();
     for (user, reason, words) in [
         (expired, "unauthorized", "the token has expired"),
         (other_user, "forbidden", "another tenant"),
     ] {
-        let stdio = StdioClient::connected_as(sidecar, Era::Modern, user, &[]);
+        let stdio = StdioClient::connected_as(server, Era::Modern, user, &[]);
         let answer = stdio.ask("tools/call", listing()).await;
         let (said, sentence) = bridge_error(&answer);
         assert_eq!(said, reason, "{answer}");
@@ -87,8 +87,8 @@ async fn explains_a_rejected_token() {
 }
 
 async fn refuses_unusable_targets_before_sending() {
-    let url = &world().acme.url;
-    let token = world().acme.new_user().token;
+    let url = &shared().acme.url;
+    let token = shared().acme.new_user().token;
     let with = [("TOOLBRIDGE_TOKEN", token.as_str())];
     for (words, environment, code, said) in [
         (
@@ -129,13 +129,13 @@ async fn refuses_unusable_targets_before_sending() {
 }
 
 async fn a_refreshed_token_file_is_used_at_once() {
-    let sidecar = &world().acme;
-    let user = sidecar.new_user();
+    let server = &shared().acme;
+    let user = server.new_user();
     let path = temporary().join(format!("token-{}", user.sub));
     let expired = User::with_claims(json!({"sub": user.sub, "exp": 1}));
     std::fs::write(&path, &expired.token).unwrap();
     let words = ["--token-file", path.to_str().unwrap()];
-    let stdio = StdioClient::connected_as(sidecar, Era::Modern, user.clone(), &words);
+    let stdio = StdioClient::connected_as(server, Era::Modern, user.clone(), &words);
     let answer = stdio.ask("tools/call", listing()).await;
     let (reason, sentence) = bridge_error(&answer);
     assert!(
@@ -152,7 +152,7 @@ async fn reconnects_to_a_restarted_server() {
     for era in ERAS {
         let port = reserved_port();
         let at_port = [("TOOLBRIDGE_PORT", port.as_str())];
-        let first = Sidecar::with("acme", &world().api, &at_port).await;
+        let first = Server::with("acme", &shared().api, &at_port).await;
         let stdio = StdioClient::connected(&first, era).await;
         stdio.call("list_notes", json!({})).await.ok();
         first.process.signal("TERM");
@@ -165,7 +165,7 @@ async fn reconnects_to_a_restarted_server() {
             .until(|line| line.contains("trying again").then_some(()))
             .await
             .unwrap();
-        let second = Sidecar::with("acme", &world().api, &at_port).await;
+        let second = Server::with("acme", &shared().api, &at_port).await;
         assert_eq!(stdio.answer(waiting).await["result"]["isError"], false);
         let traffic = second.forwarder.settled(stdio.user()).await;
         assert_eq!(traffic.count(Stage::Operation), 1, "{traffic}");
@@ -178,17 +178,17 @@ async fn a_call_whose_answer_is_lost_is_not_repeated() {
     // A server that is killed leaves its session behind, so the API is not the one that others look
     // at.
     let api = Api::start().await;
-    let sidecar = Sidecar::start("acme", &api).await;
-    let stdio = StdioClient::connected(&sidecar, Era::Modern).await;
-    sidecar
+    let server = Server::start("acme", &api).await;
+    let stdio = StdioClient::connected(&server, Era::Modern).await;
+    server
         .forwarder
         .inject(stdio.user(), Stage::Operation, Fault::Hang);
     let lost = stdio.begin("tools/call", listing()).await;
-    sidecar
+    server
         .forwarder
         .until_seen(stdio.user(), Stage::Operation, 1)
         .await;
-    sidecar.stop().await;
+    server.stop().await;
     let answer = stdio.answer(lost).await;
     assert_eq!(bridge_error(&answer).0, "answer_lost", "{answer}");
     assert_eq!(answer["error"]["data"]["may_have_been_done"], true);
@@ -198,8 +198,8 @@ async fn a_call_whose_answer_is_lost_is_not_repeated() {
 
 async fn a_cancelled_call_leaves_no_session() {
     for era in ERAS {
-        let stdio = StdioClient::connected(&world().acme, era).await;
-        let forwarder = &stdio.sidecar().forwarder;
+        let stdio = StdioClient::connected(&shared().acme, era).await;
+        let forwarder = &stdio.server().forwarder;
         forwarder.inject(stdio.user(), Stage::Operation, Fault::Hang);
         let cancelled = stdio.begin("tools/call", listing()).await;
         forwarder
@@ -223,7 +223,7 @@ async fn a_cancelled_call_leaves_no_session() {
 
 async fn forwards_progress() {
     for era in ERAS {
-        let stdio = StdioClient::connected(&world().acme, era).await;
+        let stdio = StdioClient::connected(&shared().acme, era).await;
         let params = two_steps(&stdio, &entity(), &json!({"progressToken": "steps"})).await;
         let before = stdio.answers().len();
         let answer = stdio.ask("tools/call", params).await;
@@ -240,8 +240,8 @@ async fn forwards_progress() {
 }
 
 async fn end_of_input_waits_for_the_response() {
-    let stdio = StdioClient::connected(&world().acme, Era::Modern).await;
-    let forwarder = &stdio.sidecar().forwarder;
+    let stdio = StdioClient::connected(&shared().acme, Era::Modern).await;
+    let forwarder = &stdio.server().forwarder;
     let gate = Gate::closed();
     forwarder.inject(stdio.user(), Stage::Operation, Fault::Wait(gate.clone()));
     let id = stdio.begin("tools/call", listing()).await;
@@ -261,8 +261,8 @@ async fn end_of_input_waits_for_the_response() {
 }
 
 async fn a_signal_ends_the_bridge_and_its_calls() {
-    let stdio = StdioClient::connected(&world().acme, Era::Modern).await;
-    let forwarder = &stdio.sidecar().forwarder;
+    let stdio = StdioClient::connected(&shared().acme, Era::Modern).await;
+    let forwarder = &stdio.server().forwarder;
     forwarder.inject(stdio.user(), Stage::Operation, Fault::Hang);
     stdio.begin("tools/call", listing()).await;
     forwarder

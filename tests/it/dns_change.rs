@@ -2,7 +2,7 @@
 //! handed over while calls were under way. A connection that is made anew finds it; nothing is lost
 //! or done twice.
 //!
-//! The name is looked up as the system does it, in a file of hosts that only the sidecar sees
+//! The name is looked up as the system does it, in a file of hosts that only the server sees
 //! (`unshare` of util-linux).
 
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::json;
 
 use crate::harness::api::temporary;
-use crate::harness::{Api, Client, Sidecar, ToolClient};
+use crate::harness::{Api, Client, Server, ToolClient};
 
 crate::tests![
     finds_a_restarted_api_at_a_new_address,
@@ -22,7 +22,7 @@ const NAME: &str = "api.toolbridge.test";
 const OLD_ADDRESS: &str = "127.0.0.1";
 const NEW_ADDRESS: &str = "127.0.0.2";
 
-/// The meaning of a name, for one sidecar.
+/// The meaning of a name, for one server.
 struct Hosts(PathBuf);
 
 impl Hosts {
@@ -37,9 +37,9 @@ impl Hosts {
         std::fs::write(&self.0, format!("127.0.0.1 localhost\n{address} {NAME}\n")).unwrap();
     }
 
-    async fn sidecar(&self, api: &Api, settings: &[(&str, &str)]) -> Sidecar {
+    async fn server(&self, api: &Api, settings: &[(&str, &str)]) -> Server {
         let url = api.url.replace(OLD_ADDRESS, NAME);
-        Sidecar::with_hosts_file("acme", api, &url, &self.0, settings).await
+        Server::with_hosts_file("acme", api, &url, &self.0, settings).await
     }
 }
 
@@ -81,12 +81,12 @@ async fn finds_a_restarted_api_at_a_new_address() {
     }
     let hosts = Hosts::of("comes-back");
     let api = Api::start().await;
-    let sidecar = hosts.sidecar(&api, &[]).await;
-    let clients: Vec<_> = (0..8).map(|_| Client::modern(&sidecar)).collect();
+    let server = hosts.server(&api, &[]).await;
+    let clients: Vec<_> = (0..8).map(|_| Client::modern(&server)).collect();
     create_one_each(&clients).await;
     api.until_no_session_is_open().await;
     let old_address = api.url.trim_start_matches("http://").to_owned();
-    let kept = sidecar.process.connections_to(&old_address);
+    let kept = server.process.connections_to(&old_address);
     assert!(kept > 1, "{kept} connections are kept");
 
     // The connections that were kept are dead, and the address that they led to is nobody's.
@@ -97,12 +97,12 @@ async fn finds_a_restarted_api_at_a_new_address() {
     each_has(&clients, 2).await;
     api.until_no_session_is_open().await;
     // The connection of the start-up check may be there: its thread makes no calls.
-    let dead = sidecar.process.connections_to(&old_address);
+    let dead = server.process.connections_to(&old_address);
     assert!(
         dead <= 1,
         "{dead} of {kept} connections lead to the old address"
     );
-    sidecar.stop().await;
+    server.stop().await;
     api.stop().await;
 }
 
@@ -113,8 +113,8 @@ async fn follows_a_handover_to_a_new_address() {
     }
     let hosts = Hosts::of("hands-over");
     let old = Api::start().await;
-    let sidecar = hosts.sidecar(&old, &[]).await;
-    let clients: Vec<_> = (0..8).map(|_| Client::modern(&sidecar)).collect();
+    let server = hosts.server(&old, &[]).await;
+    let clients: Vec<_> = (0..8).map(|_| Client::modern(&server)).collect();
     create_one_each(&clients).await;
 
     let new = old.start_at(NEW_ADDRESS).await;
@@ -153,6 +153,6 @@ async fn follows_a_handover_to_a_new_address() {
         );
     }
     new.until_no_session_is_open().await;
-    sidecar.stop().await;
+    server.stop().await;
     new.stop().await;
 }

@@ -1,15 +1,15 @@
-//! `toolbridge-mcp doctor` beside deployments that are well, and beside ones that are broken in one
-//! way each: that one is named, with what mends it, and nothing else.
+//! `toolbridge-mcp doctor` beside deployments without a fault, and with one fault each: it names
+//! that fault and how to fix it, and nothing else.
 
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 
 use crate::harness::process::{Process, Stdout};
-use crate::harness::sidecar::binary;
+use crate::harness::server::binary;
 use crate::harness::token::{new_secret, now_secs};
 use crate::harness::{
-    Api, Certificate, Client, CommandOutput, Era, Fault, Gate, ProxySettings, SECRETS, Sidecar,
-    Stage, TlsProxy, ToolClient, User, run, world,
+    Api, Certificate, Client, CommandOutput, Era, Fault, Gate, ProxySettings, SECRETS, Server,
+    Stage, TlsProxy, ToolClient, User, run, shared,
 };
 
 crate::tests![
@@ -138,17 +138,17 @@ impl DoctorReport {
     }
 }
 
-fn port(sidecar: &Sidecar) -> &str {
-    sidecar.url.rsplit(':').next().unwrap()
+fn port(server: &Server) -> &str {
+    server.url.rsplit(':').next().unwrap()
 }
 
 /// From the inside: with the very environment of the server, and some more of it.
-async fn inside_with(sidecar: &Sidecar, more: &[(&str, &str)], words: &[&str]) -> CommandOutput {
+async fn inside_with(server: &Server, more: &[(&str, &str)], words: &[&str]) -> CommandOutput {
     let words = [&["doctor", "--json"], words].concat();
-    let known = [("TOOLBRIDGE_PORT", port(sidecar))];
+    let known = [("TOOLBRIDGE_PORT", port(server))];
     run(
         &words,
-        sidecar
+        server
             .environment()
             .chain(known)
             .chain(more.iter().copied()),
@@ -156,8 +156,8 @@ async fn inside_with(sidecar: &Sidecar, more: &[(&str, &str)], words: &[&str]) -
     .await
 }
 
-async fn inside(sidecar: &Sidecar) -> DoctorReport {
-    DoctorReport::of(inside_with(sidecar, &[], &[]).await)
+async fn inside(server: &Server) -> DoctorReport {
+    DoctorReport::of(inside_with(server, &[], &[]).await)
 }
 
 /// From the outside: with nothing but a URL and a token.
@@ -172,8 +172,8 @@ async fn outside_with(
     DoctorReport::of(run(&words, token.into_iter().chain(more.iter().copied())).await)
 }
 
-async fn outside(sidecar: &Sidecar) -> DoctorReport {
-    outside_with(&sidecar.url, &sidecar.new_user().token, &[], &[]).await
+async fn outside(server: &Server) -> DoctorReport {
+    outside_with(&server.url, &server.new_user().token, &[], &[]).await
 }
 
 /// An address at which nobody listens, and nobody else will as long as this lives.
@@ -194,17 +194,17 @@ fn unused_address() -> UnusedAddress {
     }
 }
 
-async fn has_no_notes(sidecar: &Sidecar, user: &User) {
-    let client = Client::of(sidecar, Era::Modern, user.clone());
+async fn has_no_notes(server: &Server, user: &User) {
+    let client = Client::of(server, Era::Modern, user.clone());
     let listed = client.call("list_notes", json!({})).await.ok();
     assert_eq!(listed["items"], json!([]));
     client.traffic().await;
 }
 
 async fn a_healthy_deployment_passes_from_both_sides() {
-    let sidecar = &world().acme;
-    let known = [("TOOLBRIDGE_PORT", port(sidecar))];
-    let report = run(&["doctor"], sidecar.environment().chain(known))
+    let server = &shared().acme;
+    let known = [("TOOLBRIDGE_PORT", port(server))];
+    let report = run(&["doctor"], server.environment().chain(known))
         .await
         .done();
     assert!(
@@ -218,9 +218,9 @@ async fn a_healthy_deployment_passes_from_both_sides() {
         "{report}"
     );
 
-    let user = sidecar.new_user();
+    let user = server.new_user();
     let report = run(
-        &["doctor", &sidecar.mcp()],
+        &["doctor", &server.mcp()],
         [("TOOLBRIDGE_TOKEN", user.token.as_str())],
     )
     .await
@@ -239,13 +239,13 @@ async fn a_healthy_deployment_passes_from_both_sides() {
         "{report}"
     );
     assert!(
-        report.out.ends_with(&format!("{} is well.\n", sidecar.url)),
+        report.out.ends_with(&format!("{} is well.\n", server.url)),
         "{report}"
     );
-    has_no_notes(sidecar, &user).await;
+    has_no_notes(server, &user).await;
 
     // Without a token there is less to see, and nothing is wrong with that.
-    let report = DoctorReport::of(run(&["doctor", &sidecar.url, "--json"], []).await).well();
+    let report = DoctorReport::of(run(&["doctor", &server.url, "--json"], []).await).well();
     report.ok(&["challenge", "metadata"]);
     assert_eq!(
         report.check_of("round_trip")["because"],
@@ -256,8 +256,8 @@ async fn a_healthy_deployment_passes_from_both_sides() {
 }
 
 async fn json_output_lists_the_findings() {
-    let sidecar = &world().acme;
-    let report = inside(sidecar).await.well();
+    let server = &shared().acme;
+    let report = inside(server).await.well();
     assert_eq!(report.report["target"], "this machine");
     report.ok(&[
         "config",
@@ -269,8 +269,8 @@ async fn json_output_lists_the_findings() {
         "server",
         "server_ready",
     ]);
-    let report = outside(sidecar).await.well();
-    assert_eq!(report.report["target"], json!(sidecar.url));
+    let report = outside(server).await.well();
+    assert_eq!(report.report["target"], json!(server.url));
     report.ok(&[
         "encrypted",
         "ready",
@@ -285,9 +285,9 @@ async fn json_output_lists_the_findings() {
 }
 
 async fn read_only_mode_writes_nothing() {
-    let sidecar = &world().acme;
-    let user = sidecar.new_user();
-    let report = outside_with(&sidecar.url, &user.token, &[], &["--read-only"])
+    let server = &shared().acme;
+    let user = server.new_user();
+    let report = outside_with(&server.url, &user.token, &[], &["--read-only"])
         .await
         .well();
     assert_eq!(
@@ -296,13 +296,13 @@ async fn read_only_mode_writes_nothing() {
         "{}",
         report.output
     );
-    let client = Client::of(sidecar, Era::Modern, user);
+    let client = Client::of(server, Era::Modern, user);
     assert_eq!(client.traffic().await.lines(), Vec::<String>::new());
 
     let reader = User::with_claims(
         json!({"sub": "reader-of-doctor", "tenant_id": "acme", "scope": "toolbridge:read"}),
     );
-    let report = outside_with(&sidecar.url, &reader.token, &[], &[])
+    let report = outside_with(&server.url, &reader.token, &[], &[])
         .await
         .well();
     assert!(
@@ -314,7 +314,7 @@ async fn read_only_mode_writes_nothing() {
         report.output
     );
     let report =
-        DoctorReport::of(inside_with(sidecar, &[("TOOLBRIDGE_TOKEN", &reader.token)], &[]).await)
+        DoctorReport::of(inside_with(server, &[("TOOLBRIDGE_TOKEN", &reader.token)], &[]).await)
             .well();
     report.ok(&["api_token"]);
     assert_eq!(
@@ -328,38 +328,38 @@ async fn read_only_mode_writes_nothing() {
 async fn reports_different_tenant_secrets() {
     let api = Api::start().await;
     let secret = new_secret();
-    let sidecar = Sidecar::without_forwarder(
+    let server = Server::without_forwarder(
         "acme",
         &api,
         &[("TOOLBRIDGE_TENANT_HEADER_SECRET", &secret)],
     )
     .await;
     let words = ["different tenant secrets", "TENANT_HEADER_SECRET"];
-    let report = inside(&sidecar).await.only("signature", &words);
+    let report = inside(&server).await.only("signature", &words);
     report.ok(&["api_ready", "token", "server"]);
-    outside(&sidecar)
+    outside(&server)
         .await
         .only("ready", &words)
         .ok(&["server", "challenge"]);
-    sidecar.stop().await;
+    server.stop().await;
     api.stop().await;
 }
 
 async fn reports_an_unaccepted_signature_version() {
     let api = Api::with(&[("TENANT_SIGNATURE_DEMANDED", "v2")]).await;
-    let sidecar =
-        Sidecar::without_forwarder("acme", &api, &[("TOOLBRIDGE_TENANT_SIGNATURE", "v1")]).await;
+    let server =
+        Server::without_forwarder("acme", &api, &[("TOOLBRIDGE_TENANT_SIGNATURE", "v1")]).await;
     let words = [
         "version of the tenant signature",
         "TOOLBRIDGE_TENANT_SIGNATURE",
     ];
-    let report = inside(&sidecar).await.only("signature", &words);
+    let report = inside(&server).await.only("signature", &words);
     report.ok(&["api_ready", "token", "server"]);
-    outside(&sidecar)
+    outside(&server)
         .await
         .only("ready", &words)
         .ok(&["server", "challenge"]);
-    sidecar.stop().await;
+    server.stop().await;
     api.stop().await;
 }
 
@@ -370,56 +370,51 @@ async fn reports_clock_skew() {
         ..ProxySettings::default()
     };
     let proxy = TlsProxy::before(&api.url, ahead()).await;
-    let sidecar = Sidecar::without_forwarder(
+    let server = Server::without_forwarder(
         "acme",
         &api,
         &[("TOOLBRIDGE_GO_API_BASE_URL", &proxy.url())],
     )
     .await;
-    let report = inside(&sidecar).await;
+    let report = inside(&server).await;
     report
         .only("api_clock", &["10 min ahead of", "timedatectl"])
         .ok(&["api_ready", "token"]);
-    outside(&sidecar)
+    outside(&server)
         .await
         .only("ready", &["clocks", "too far apart"]);
 
     // Between a client and the server it is tokens that suffer.
-    let proxy = TlsProxy::before(&world().acme.url, ahead()).await;
-    let report = outside_with(&proxy.url(), &world().acme.new_user().token, &[], &[]).await;
+    let proxy = TlsProxy::before(&shared().acme.url, ahead()).await;
+    let report = outside_with(&proxy.url(), &shared().acme.new_user().token, &[], &[]).await;
     report
         .only("clock", &["10 min ahead of"])
         .ok(&["token", "tools"]);
-    sidecar.stop().await;
+    server.stop().await;
     api.stop().await;
 }
 
 async fn reports_an_api_that_is_down() {
     let api = Api::start().await;
-    let sidecar = Sidecar::without_forwarder("acme", &api, &[]).await;
+    let server = Server::without_forwarder("acme", &api, &[]).await;
     api.stop().await;
-    let report = inside(&sidecar).await.only(
+    let report = inside(&server).await.only(
         "api_port",
         &["nothing listens at", &api.url, "start the API"],
     );
     report.ok(&["token", "server"]);
-    let report = outside(&sidecar)
+    let report = outside(&server)
         .await
         .only("ready", &["cannot reach its REST API", "start the API"]);
     report.ok(&["server", "challenge"]);
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn reports_a_wrong_port() {
-    let sidecar = &world().acme;
+    let server = &shared().acme;
     let nowhere = unused_address();
     let report = DoctorReport::of(
-        inside_with(
-            sidecar,
-            &[("TOOLBRIDGE_GO_API_BASE_URL", &nowhere.url)],
-            &[],
-        )
-        .await,
+        inside_with(server, &[("TOOLBRIDGE_GO_API_BASE_URL", &nowhere.url)], &[]).await,
     );
     report.only(
         "api_port",
@@ -432,8 +427,8 @@ async fn reports_a_wrong_port() {
     // Something listens, and is something else.
     let report = DoctorReport::of(
         inside_with(
-            sidecar,
-            &[("TOOLBRIDGE_GO_API_BASE_URL", &sidecar.mcp())],
+            server,
+            &[("TOOLBRIDGE_GO_API_BASE_URL", &server.mcp())],
             &[],
         )
         .await,
@@ -443,17 +438,17 @@ async fn reports_a_wrong_port() {
         &["is not the REST API", "it answered 404", "8081"],
     );
     let report =
-        DoctorReport::of(inside_with(sidecar, &[("TOOLBRIDGE_PORT", &nowhere.port)], &[]).await);
+        DoctorReport::of(inside_with(server, &[("TOOLBRIDGE_PORT", &nowhere.port)], &[]).await);
     report
         .only("server", &["nothing listens at", "TOOLBRIDGE_PORT"])
         .ok(&["round_trip"]);
 
-    let token = sidecar.new_user().token;
+    let token = server.new_user().token;
     let report = outside_with(&nowhere.url, &token, &[], &[]).await;
     report
         .only("port", &["nothing listens at", &nowhere.url])
         .ok(&["dns"]);
-    let report = outside_with(&world().api.url, &token, &[], &[]).await;
+    let report = outside_with(&shared().api.url, &token, &[], &[]).await;
     report.only(
         "challenge",
         &["it answered 404", "not ToolBridge's MCP server", "8001"],
@@ -461,17 +456,17 @@ async fn reports_a_wrong_port() {
 }
 
 async fn reports_when_a_token_expired() {
-    let sidecar = &world().acme;
+    let server = &shared().acme;
     let expired = User::with_claims(
         json!({"sub": "late", "tenant_id": "acme", "exp": now_secs() - 3 * 3600 - 60}),
     );
     let words = ["the token has expired (3 h ago)", "get a new one"];
     let report =
-        DoctorReport::of(inside_with(sidecar, &[("TOOLBRIDGE_TOKEN", &expired.token)], &[]).await);
+        DoctorReport::of(inside_with(server, &[("TOOLBRIDGE_TOKEN", &expired.token)], &[]).await);
     report
         .only("token", &words)
         .ok(&["signature", "server_ready"]);
-    let report = outside_with(&sidecar.url, &expired.token, &[], &[]).await;
+    let report = outside_with(&server.url, &expired.token, &[], &[]).await;
     report
         .only("token", &words)
         .ok(&["ready", "challenge", "metadata"]);
@@ -479,7 +474,7 @@ async fn reports_when_a_token_expired() {
 
 async fn reports_the_audience_of_a_token_for_another_service() {
     let api = Api::start().await;
-    let sidecar = Sidecar::without_forwarder(
+    let server = Server::without_forwarder(
         "acme",
         &api,
         &[("TOOLBRIDGE_AUTH_AUDIENCE", "https://acme.example/mcp")],
@@ -494,17 +489,17 @@ async fn reports_the_audience_of_a_token_for_another_service() {
         "JWT_AUDIENCE",
     ];
     let report =
-        DoctorReport::of(inside_with(&sidecar, &[("TOOLBRIDGE_TOKEN", &other.token)], &[]).await);
+        DoctorReport::of(inside_with(&server, &[("TOOLBRIDGE_TOKEN", &other.token)], &[]).await);
     report.only(
         "token",
         &[&words[..], &["\"https://acme.example/mcp\" is wanted"]].concat(),
     );
-    outside_with(&sidecar.url, &other.token, &[], &[])
+    outside_with(&server.url, &other.token, &[], &[])
         .await
         .only("token", &words);
 
     // One that is made here says what is wanted.
-    inside(&sidecar).await.well();
+    inside(&server).await.well();
     for (claims, word) in [
         (
             json!({"sub": "u", "tenant_id": "globex", "aud": "https://acme.example/mcp"}),
@@ -516,26 +511,26 @@ async fn reports_the_audience_of_a_token_for_another_service() {
         ),
     ] {
         let token = User::with_claims(claims).token;
-        outside_with(&sidecar.url, &token, &[], &[])
+        outside_with(&server.url, &token, &[], &[])
             .await
             .only("token", &[word]);
     }
     let forged = crate::harness::token::token(json!({"sub": "u"}), &new_secret());
-    outside_with(&sidecar.url, &forged, &[], &[])
+    outside_with(&server.url, &forged, &[], &[])
         .await
         .only("token", &["another key", "JWT_HS256_SECRET"]);
-    outside_with(&sidecar.url, "a secret of mine", &[], &[])
+    outside_with(&server.url, "a secret of mine", &[], &[])
         .await
         .only("token", &["is no token"]);
-    sidecar.stop().await;
+    server.stop().await;
     api.stop().await;
 }
 
 async fn reports_a_read_only_database() {
     let api = Api::start().await;
-    let sidecar = Sidecar::without_forwarder("acme", &api, &[]).await;
-    let known = sidecar.new_user();
-    let client = Client::of(&sidecar, Era::Modern, known.clone());
+    let server = Server::without_forwarder("acme", &api, &[]).await;
+    let known = server.new_user();
+    let client = Client::of(&server, Era::Modern, known.clone());
     client
         .call(
             "create_note",
@@ -552,33 +547,33 @@ async fn reports_a_read_only_database() {
         "default_transaction_read_only",
     ];
     let report =
-        DoctorReport::of(inside_with(&sidecar, &[("TOOLBRIDGE_TOKEN", &known.token)], &[]).await);
+        DoctorReport::of(inside_with(&server, &[("TOOLBRIDGE_TOKEN", &known.token)], &[]).await);
     report
         .only("write", &words)
         .ok(&["api_ready", "signature", "api_token", "server_ready"]);
     // A user who has never been here is written down first, which does not work either.
-    inside(&sidecar)
+    inside(&server)
         .await
         .only("write", &words)
         .ok(&["api_token"]);
     // Nor does it once the server has given the API up for a while.
     let nothing = json!({"title": "t", "content": crate::harness::CONTENT});
     while client.call("create_note", nothing.clone()).await.error()["code"] != "circuit_open" {}
-    for user in [known, sidecar.new_user()] {
-        let report = outside_with(&sidecar.url, &user.token, &[], &[]).await;
+    for user in [known, server.new_user()] {
+        let report = outside_with(&server.url, &user.token, &[], &[]).await;
         report
             .only("write", &words)
             .ok(&["ready", "token", "tools", "stream"]);
     }
-    sidecar.stop().await;
+    server.stop().await;
     api.stop().await;
 }
 
 async fn reports_an_unknown_host_name() {
-    let sidecar = &world().acme;
+    let server = &shared().acme;
     let nowhere = "http://api.toolbridge.invalid:8081";
     let report = DoctorReport::of(
-        inside_with(sidecar, &[("TOOLBRIDGE_GO_API_BASE_URL", nowhere)], &[]).await,
+        inside_with(server, &[("TOOLBRIDGE_GO_API_BASE_URL", nowhere)], &[]).await,
     );
     report
         .only(
@@ -591,7 +586,7 @@ async fn reports_an_unknown_host_name() {
         .ok(&["token", "server"]);
     let report = outside_with(
         "https://toolbridge.invalid",
-        &sidecar.new_user().token,
+        &server.new_user().token,
         &[],
         &[],
     )
@@ -604,15 +599,15 @@ async fn reports_a_buffering_proxy() {
         buffers_responses: true,
         ..ProxySettings::default()
     };
-    let sidecar = &world().acme;
-    let proxy = TlsProxy::before(&sidecar.url, buffers_responses).await;
-    let report = outside_with(&proxy.url(), &sidecar.new_user().token, &[], &[]).await;
+    let server = &shared().acme;
+    let proxy = TlsProxy::before(&server.url, buffers_responses).await;
+    let report = outside_with(&proxy.url(), &server.new_user().token, &[], &[]).await;
     report
         .only("stream", &["holds answers back", "proxy_buffering off"])
         .ok(&["tools", "round_trip"]);
     // One that does not is not even noticed.
-    let proxy = TlsProxy::before(&sidecar.url, ProxySettings::default()).await;
-    outside_with(&proxy.url(), &sidecar.new_user().token, &[], &[])
+    let proxy = TlsProxy::before(&server.url, ProxySettings::default()).await;
+    outside_with(&proxy.url(), &server.new_user().token, &[], &[])
         .await
         .well();
 }
@@ -630,15 +625,14 @@ fn resolved(proxy: &TlsProxy) -> [String; 2] {
 
 async fn reports_missing_tls_and_sends_no_token() {
     let api = Api::start().await;
-    let sidecar =
-        Sidecar::without_forwarder("acme", &api, &[("TOOLBRIDGE_SERVER_ALLOWED_HOSTS", NAME)])
-            .await;
-    let proxy = TlsProxy::before(&sidecar.url, ProxySettings::default()).await;
+    let server =
+        Server::without_forwarder("acme", &api, &[("TOOLBRIDGE_SERVER_ALLOWED_HOSTS", NAME)]).await;
+    let proxy = TlsProxy::before(&server.url, ProxySettings::default()).await;
     let (url, [flag, at]) = (
         format!("http://{NAME}:{}", proxy.address.port()),
         resolved(&proxy),
     );
-    let report = outside_with(&url, &sidecar.new_user().token, &[], &[&flag, &at]).await;
+    let report = outside_with(&url, &server.new_user().token, &[], &[&flag, &at]).await;
     report
         .only("encrypted", &["there is no TLS", "give the https:// URL"])
         .ok(&["server", "ready", "challenge"]);
@@ -647,16 +641,15 @@ async fn reports_missing_tls_and_sends_no_token() {
         0,
         "the token could have been read on the way"
     );
-    sidecar.stop().await;
+    server.stop().await;
     api.stop().await;
 }
 
 async fn reports_certificate_problems() {
     let api = Api::start().await;
-    let sidecar =
-        Sidecar::without_forwarder("acme", &api, &[("TOOLBRIDGE_SERVER_ALLOWED_HOSTS", NAME)])
-            .await;
-    let token = sidecar.new_user().token;
+    let server =
+        Server::without_forwarder("acme", &api, &[("TOOLBRIDGE_SERVER_ALLOWED_HOSTS", NAME)]).await;
+    let token = server.new_user().token;
     for (name, days, trusted) in [
         (NAME, 30, true),
         (NAME, 3, true),
@@ -670,7 +663,7 @@ async fn reports_certificate_problems() {
             certificate: Some(certificate),
             ..ProxySettings::default()
         };
-        let proxy = TlsProxy::before(&sidecar.url, settings).await;
+        let proxy = TlsProxy::before(&server.url, settings).await;
         let (url, [flag, at]) = (
             format!("https://{NAME}:{}", proxy.address.port()),
             resolved(&proxy),
@@ -697,18 +690,12 @@ async fn reports_certificate_problems() {
         }
     }
     // https where there is none.
-    let report = outside_with(
-        &sidecar.url.replace("http://", "https://"),
-        &token,
-        &[],
-        &[],
-    )
-    .await;
+    let report = outside_with(&server.url.replace("http://", "https://"), &token, &[], &[]).await;
     report.only(
         "tls",
         &["no secure connection", "plain http has an http:// URL"],
     );
-    sidecar.stop().await;
+    server.stop().await;
     api.stop().await;
 }
 
@@ -721,43 +708,43 @@ async fn reports_an_unreachable_key_set() {
         ("JWT_ISSUER", "https://login.example"),
         ("JWT_AUDIENCE", "https://acme.example/mcp"),
     ];
-    let sidecar = Sidecar::without_forwarder("acme", &api, &settings).await;
+    let server = Server::without_forwarder("acme", &api, &settings).await;
     let words = ["could not be fetched", "JWT_JWKS_URL"];
-    let report = inside(&sidecar).await.only("keys", &words);
+    let report = inside(&server).await.only("keys", &words);
     report.ok(&["signature", "server"]);
-    outside(&sidecar)
+    outside(&server)
         .await
         .only("ready", &words)
         .ok(&["challenge"]);
-    sidecar.stop().await;
+    server.stop().await;
     api.stop().await;
 }
 
 async fn reports_an_invalid_configuration() {
-    let sidecar = &world().acme;
-    let report = DoctorReport::of(inside_with(sidecar, &[("TOOLBRIDGE_PROT", "8001")], &[]).await);
+    let server = &shared().acme;
+    let report = DoctorReport::of(inside_with(server, &[("TOOLBRIDGE_PROT", "8001")], &[]).await);
     report.only("config", &["did you mean TOOLBRIDGE_PORT?", "config check"]);
     let off = [("TOOLBRIDGE_TENANT_HEADER_SECRET", "")];
-    let report = DoctorReport::of(inside_with(sidecar, &off, &[]).await);
+    let report = DoctorReport::of(inside_with(server, &off, &[]).await);
     report
         .only("tenant_secret", &["is off", "TENANT_HEADER_SECRET"])
         .ok(&["api_ready", "token"]);
-    let report = DoctorReport::of(inside_with(sidecar, &[("TOOLBRIDGE_ENV", "dev")], &[]).await);
+    let report = DoctorReport::of(inside_with(server, &[("TOOLBRIDGE_ENV", "dev")], &[]).await);
     report.warned("config", "dev mode");
 }
 
 async fn reports_a_server_with_another_configuration() {
     let api = Api::start().await;
     let secret = new_secret();
-    let sidecar = Sidecar::without_forwarder(
+    let server = Server::without_forwarder(
         "acme",
         &api,
         &[("TOOLBRIDGE_TENANT_HEADER_SECRET", &secret)],
     )
     .await;
-    // What is set has been mended; the server does not know yet.
+    // The setting has been corrected; the server still has the old one.
     let report = inside_with(
-        &sidecar,
+        &server,
         &[("TOOLBRIDGE_TENANT_HEADER_SECRET", &SECRETS.tenant)],
         &[],
     )
@@ -768,26 +755,26 @@ async fn reports_a_server_with_another_configuration() {
             &["signature_refused", "another configuration", "restart mcp"],
         )
         .ok(&["round_trip"]);
-    sidecar.stop().await;
+    server.stop().await;
     api.stop().await;
 }
 
 async fn reports_a_host_that_the_server_does_not_allow() {
-    let sidecar = &world().acme;
+    let server = &shared().acme;
     let certificate = Certificate::of(NAME, 30).await;
     let authority = certificate.authority();
     let settings = ProxySettings {
         certificate: Some(certificate),
         ..ProxySettings::default()
     };
-    let proxy = TlsProxy::before(&sidecar.url, settings).await;
+    let proxy = TlsProxy::before(&server.url, settings).await;
     let (url, [flag, at]) = (
         format!("https://{NAME}:{}", proxy.address.port()),
         resolved(&proxy),
     );
     let report = outside_with(
         &url,
-        &sidecar.new_user().token,
+        &server.new_user().token,
         &[("SSL_CERT_FILE", &authority)],
         &[&flag, &at],
     )
@@ -806,16 +793,16 @@ async fn reports_metadata_of_another_resource() {
         ("TOOLBRIDGE_SERVER_PUBLIC_URL", "https://acme.example"),
         ("TOOLBRIDGE_AUTH_AUTHORIZATION_SERVERS", nobody.url.as_str()),
     ];
-    let sidecar = Sidecar::without_forwarder("acme", &api, &settings).await;
-    let report = outside(&sidecar).await;
-    let fix = format!("set TOOLBRIDGE_SERVER_PUBLIC_URL to {}", sidecar.url);
+    let server = Server::without_forwarder("acme", &api, &settings).await;
+    let report = outside(&server).await;
+    let fix = format!("set TOOLBRIDGE_SERVER_PUBLIC_URL to {}", server.url);
     report
         .only(
             "metadata",
             &["clients are sent to https://acme.example/.well-known", &fix],
         )
         .ok(&["round_trip"]);
-    sidecar.stop().await;
+    server.stop().await;
 
     // At its own URL all is well, but for an authorization server that is not there.
     let proxy = TlsProxy::first(ProxySettings::default()).await;
@@ -824,46 +811,46 @@ async fn reports_metadata_of_another_resource() {
         ("TOOLBRIDGE_SERVER_PUBLIC_URL", url.as_str()),
         ("TOOLBRIDGE_AUTH_AUTHORIZATION_SERVERS", nobody.url.as_str()),
     ];
-    let sidecar = Sidecar::without_forwarder("acme", &api, &own).await;
-    proxy.forward_to(&sidecar.url);
-    let report = outside_with(&url, &sidecar.new_user().token, &[], &[]).await;
+    let server = Server::without_forwarder("acme", &api, &own).await;
+    proxy.forward_to(&server.url);
+    let report = outside_with(&url, &server.new_user().token, &[], &[]).await;
     report.warned("authorization_servers", "does not describe itself");
     report.ok(&["metadata", "round_trip"]);
-    sidecar.stop().await;
+    server.stop().await;
     api.stop().await;
 }
 
 async fn always_deletes_its_note() {
     let api = Api::start().await;
-    let sidecar = &Sidecar::with("acme", &api, &[]).await;
-    let user = sidecar.new_user();
+    let server = &Server::with("acme", &api, &[]).await;
+    let user = server.new_user();
     // The note is made; reading it fails.
-    sidecar
+    server
         .forwarder
         .inject(&user, Stage::Operation, Fault::Wait(Gate::open()));
-    sidecar.forwarder.inject(
+    server.forwarder.inject(
         &user,
         Stage::Operation,
         Fault::json(500, &json!({"error": "internal"})),
     );
-    let report = outside_with(&sidecar.url, &user.token, &[], &[])
+    let report = outside_with(&server.url, &user.token, &[], &[])
         .await
         .only("round_trip", &["get_note"]);
     report.ok(&["left_behind"]);
-    has_no_notes(sidecar, &user).await;
+    has_no_notes(server, &user).await;
 
     // Or the user interrupts it.
-    let user = sidecar.new_user();
-    sidecar
+    let user = server.new_user();
+    server
         .forwarder
         .inject(&user, Stage::Operation, Fault::Wait(Gate::open()));
-    sidecar
+    server
         .forwarder
         .inject(&user, Stage::Operation, Fault::Hang);
-    let mut command = binary(&["doctor", &sidecar.url]);
+    let mut command = binary(&["doctor", &server.url]);
     command.env("TOOLBRIDGE_TOKEN", &user.token);
     let doctor = Process::start("toolbridge-mcp doctor", command, Stdout::Answers);
-    sidecar
+    server
         .forwarder
         .until_seen(&user, Stage::Operation, 2)
         .await;
@@ -874,25 +861,25 @@ async fn always_deletes_its_note() {
         "{}",
         doctor.all_output()
     );
-    has_no_notes(sidecar, &user).await;
-    sidecar.stop().await;
+    has_no_notes(server, &user).await;
+    server.stop().await;
     api.stop().await;
 }
 
 async fn reports_a_note_that_may_remain() {
     let api = Api::start().await;
-    let sidecar = &Sidecar::with("acme", &api, &[]).await;
-    let user = sidecar.new_user();
+    let server = &Server::with("acme", &api, &[]).await;
+    let user = server.new_user();
     for _ in 0..3 {
-        sidecar
+        server
             .forwarder
             .inject(&user, Stage::Operation, Fault::LoseAnswer);
     }
-    let report = outside_with(&sidecar.url, &user.token, &[], &[]).await;
+    let report = outside_with(&server.url, &user.token, &[], &[]).await;
     assert_eq!(report.with("failed"), ["write"], "{}", report.output);
     report.warned("left_behind", "may have been made");
     // It was, and its title is told.
-    let client = Client::of(sidecar, Era::Modern, user);
+    let client = Client::of(server, Era::Modern, user);
     let listed = client.call("list_notes", json!({})).await.ok();
     let title = listed["items"][0]["payload"]["title"]
         .as_str()
@@ -907,7 +894,7 @@ async fn reports_a_note_that_may_remain() {
         report.output
     );
     client.traffic().await;
-    sidecar.stop().await;
+    server.stop().await;
     api.stop().await;
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::harness::{
-    CONTENT, Client, Era, Fault, Forwarder, HttpReply, Sidecar, Stage, ToolClient, User, world,
+    CONTENT, Client, Era, Fault, Forwarder, HttpReply, Server, Stage, ToolClient, User, shared,
 };
 
 crate::tests![
@@ -39,7 +39,7 @@ fn edit(uid: &str, operation: &str, text: &str) -> Value {
 
 async fn a_large_text_is_edited_with_little_traffic() {
     for era in Era::all() {
-        let client = Client::new(&world().acme, era);
+        let client = Client::new(&shared().acme, era);
         let line = "a line of some text\r\n";
         let long = format!(
             "# One\r\n{}# Two\r\nold\r\n```\r\n# Two\r\n```\r\n# Three\r\n{}",
@@ -70,7 +70,7 @@ async fn a_large_text_is_edited_with_little_traffic() {
 }
 
 async fn edits_of_several_callers_are_all_kept() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let uid = note(&client, "begin").await;
     let append = |number: usize| {
         let (client, arguments) = (&client, edit(&uid, "append", &format!("line {number}")));
@@ -99,10 +99,10 @@ async fn edits_of_several_callers_are_all_kept() {
 }
 
 async fn a_text_of_somebody_else_is_not_edited() {
-    let owner = Client::modern(&world().acme);
+    let owner = Client::modern(&shared().acme);
     let uid = note(&owner, "mine").await;
-    for sidecar in [&world().acme, &world().globex] {
-        let other = Client::modern(sidecar);
+    for server in [&shared().acme, &shared().globex] {
+        let other = Client::modern(server);
         let called = other.call("edit_text", edit(&uid, "append", "x")).await;
         called.failed("not_found", "note_not_found");
         other.traffic().await;
@@ -112,7 +112,7 @@ async fn a_text_of_somebody_else_is_not_edited() {
 }
 
 async fn a_token_without_its_scope_edits_nothing() {
-    let owner = Client::modern(&world().acme);
+    let owner = Client::modern(&shared().acme);
     let uid = note(&owner, "mine").await;
     for (scope, allowed) in [
         ("toolbridge:read toolbridge:notes:write", false),
@@ -121,23 +121,23 @@ async fn a_token_without_its_scope_edits_nothing() {
         ("toolbridge:write", true),
     ] {
         let claims = json!({"sub": owner.user.sub, "tenant_id": "acme", "scope": scope});
-        let client = Client::of(&world().acme, Era::Modern, User::with_claims(claims));
+        let client = Client::of(&shared().acme, Era::Modern, User::with_claims(claims));
         let call = client.calling("edit_text", edit(&uid, "append", "x"));
         let answer = HttpReply::of(call).await;
         assert_eq!(answer.status == 200, allowed, "{scope}: {answer}");
     }
     let read_only = [("TOOLBRIDGE_TOOLS_READ_ONLY", "true")];
-    let sidecar = Sidecar::with("acme", &world().api, &read_only).await;
-    let client = Client::of(&sidecar, Era::Modern, owner.user.clone());
+    let server = Server::with("acme", &shared().api, &read_only).await;
+    let client = Client::of(&server, Era::Modern, owner.user.clone());
     let answer = HttpReply::of(client.calling("edit_text", edit(&uid, "append", "x"))).await;
     assert_eq!(answer.rpc_code(), -32602, "{answer}");
-    sidecar.stop().await;
+    server.stop().await;
     assert_eq!(content(&owner, &uid).await, "mine\nx\nx");
     owner.traffic().await;
 }
 
 async fn an_edit_is_refused_without_changing_anything() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let uid = note(&client, "one two two").await;
     for (more, category, code) in [
         (json!({"find": "two"}), "validation", "invalid_argument"),
@@ -181,7 +181,7 @@ fn of(uid: &str) -> Value {
 
 async fn a_deleted_item_comes_back_with_what_belongs_to_it() {
     for era in Era::all() {
-        let client = Client::new(&world().acme, era);
+        let client = Client::new(&shared().acme, era);
         let uid = note(&client, "to be deleted").await;
         let comment = json!({"content": "c", "parent_type": "note", "parent_uid": uid});
         let comment = client.call("create_comment", comment).await.ok()["uid"].clone();
@@ -215,7 +215,7 @@ async fn a_deleted_item_comes_back_with_what_belongs_to_it() {
 }
 
 async fn an_earlier_version_comes_back_and_can_be_left_again() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let uid = note(&client, "one").await;
     for text in ["two", "three"] {
         client
@@ -248,11 +248,11 @@ async fn an_earlier_version_comes_back_and_can_be_left_again() {
 }
 
 async fn versions_of_somebody_else_are_not_there() {
-    let owner = Client::modern(&world().acme);
+    let owner = Client::modern(&shared().acme);
     let uid = note(&owner, "mine").await;
     owner.call("delete_note", json!({"uid": uid})).await.ok();
-    for sidecar in [&world().acme, &world().globex] {
-        let other = Client::modern(sidecar);
+    for server in [&shared().acme, &shared().globex] {
+        let other = Client::modern(server);
         for (tool, name) in [("restore", "to_version"), ("history", "version")] {
             other
                 .call(tool, of(&uid))
@@ -273,9 +273,9 @@ async fn versions_of_somebody_else_are_not_there() {
 }
 
 async fn an_api_without_versions_has_no_history() {
-    let forwarder = Forwarder::without_features(&world().api.url).await;
-    let sidecar = Sidecar::with_forwarder(forwarder, "acme", &[]).await;
-    let client = Client::modern(&sidecar);
+    let forwarder = Forwarder::without_features(&shared().api.url).await;
+    let server = Server::with_forwarder(forwarder, "acme", &[]).await;
+    let client = Client::modern(&server);
     let uid = note(&client, "one").await;
     for tool in ["history", "restore", "batch"] {
         let answer = HttpReply::of(client.calling(tool, of(&uid))).await;
@@ -288,12 +288,12 @@ async fn an_api_without_versions_has_no_history() {
         .ok();
     assert_eq!(content(&client, &uid).await, "one\ntwo");
     client.traffic().await;
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn a_batch_is_made_as_a_whole_or_not_at_all() {
     for era in Era::all() {
-        let client = Client::new(&world().acme, era);
+        let client = Client::new(&shared().acme, era);
         let uid = note(&client, "one").await;
         let new = uuid::Uuid::now_v7().to_string();
         let mut operations = vec![
@@ -343,7 +343,7 @@ async fn a_batch_is_made_as_a_whole_or_not_at_all() {
 }
 
 async fn a_batch_without_atomic_reports_each_operation() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let uid = note(&client, "one").await;
     let missing = uuid::Uuid::now_v7();
     let operations = json!([
@@ -364,11 +364,11 @@ async fn a_batch_without_atomic_reports_each_operation() {
 
 /// The API remembers its answer by the key of the request, and does nothing twice.
 async fn a_batch_whose_answer_is_lost_is_made_once() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let uid = note(&client, "one").await;
     let append = json!([{"op": "edit", "kind": "note", "uid": uid, "operation": "append",
         "text": "two"}]);
-    let forwarder = &client.sidecar.forwarder;
+    let forwarder = &client.server.forwarder;
     forwarder.inject(&client.user, Stage::Operation, Fault::LoseAnswer);
     let made = client
         .call("batch", json!({"operations": append}))
@@ -380,10 +380,10 @@ async fn a_batch_whose_answer_is_lost_is_made_once() {
 }
 
 async fn a_batch_on_items_of_somebody_else_changes_nothing() {
-    let owner = Client::modern(&world().acme);
+    let owner = Client::modern(&shared().acme);
     let uid = note(&owner, "mine").await;
-    for sidecar in [&world().acme, &world().globex] {
-        let other = Client::modern(sidecar);
+    for server in [&shared().acme, &shared().globex] {
+        let other = Client::modern(server);
         for operation in [
             json!({"op": "delete", "kind": "note", "uid": uid}),
             json!({"op": "patch", "kind": "note", "uid": uid, "updates": {"content": "x"}}),

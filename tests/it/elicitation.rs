@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use crate::confirmation::{are_there, deletion, is_there, note, notes, with_confirm};
 use crate::harness::{
-    CallResult, Era, SessionClient, Sidecar, SseClient, StdioClient, ToolClient, User, world,
+    CallResult, Era, Server, SessionClient, SseClient, StdioClient, ToolClient, User, shared,
 };
 
 crate::tests![
@@ -110,57 +110,57 @@ async fn initialize(client: &impl Conversation) {
         .await;
 }
 
-async fn by_stdio(sidecar: &Sidecar) -> StdioClient<'_> {
-    let client = StdioClient::of(sidecar, Era::Legacy(VERSION), sidecar.new_user());
+async fn by_stdio(server: &Server) -> StdioClient<'_> {
+    let client = StdioClient::of(server, Era::Legacy(VERSION), server.new_user());
     initialize(&client).await;
     client
 }
 
-async fn by_stream(sidecar: &Sidecar, user: User) -> SseClient<'_> {
-    let client = SseClient::open(sidecar, "/sse", user).await;
+async fn by_stream(server: &Server, user: User) -> SseClient<'_> {
+    let client = SseClient::open(server, "/sse", user).await;
     initialize(&client).await;
     client
 }
 
-async fn by_session(sidecar: &Sidecar, user: User) -> SessionClient<'_> {
-    SessionClient::start(sidecar, Era::Legacy(VERSION), user, capabilities()).await
+async fn by_session(server: &Server, user: User) -> SessionClient<'_> {
+    SessionClient::start(server, Era::Legacy(VERSION), user, capabilities()).await
 }
 
 /// A server that asks about every delete, and has sessions.
-async fn asking() -> Sidecar {
+async fn asking() -> Server {
     let settings = [
         ("TOOLBRIDGE_SERVER_CONFIRM", "destructive"),
         ("TOOLBRIDGE_SERVER_SESSIONS", "stateful"),
     ];
-    Sidecar::with("acme", &world().api, &settings).await
+    Server::with("acme", &shared().api, &settings).await
 }
 
 /// Does the same over every transport on which there can be a question.
 macro_rules! over_every_transport {
-    ($sidecar:ident, |$client:ident| $test:expr) => {
-        let $sidecar = asking().await;
+    ($server:ident, |$client:ident| $test:expr) => {
+        let $server = asking().await;
         {
-            let $client = by_stdio(&$sidecar).await;
+            let $client = by_stdio(&$server).await;
             $test;
             $client.traffic().await;
             $client.close().await;
         }
         {
-            let $client = by_stream(&$sidecar, $sidecar.new_user()).await;
+            let $client = by_stream(&$server, $server.new_user()).await;
             $test;
             $client.traffic().await;
         }
         {
-            let $client = by_session(&$sidecar, $sidecar.new_user()).await;
+            let $client = by_session(&$server, $server.new_user()).await;
             $test;
             $client.traffic().await;
         }
-        $sidecar.stop().await;
+        $server.stop().await;
     };
 }
 
 async fn what_is_confirmed_is_made() {
-    over_every_transport!(sidecar, |client| {
+    over_every_transport!(server, |client| {
         let uids = notes(&client, 6).await;
         let batch = deletion(&uids);
         let id = client.begin_call("batch", &batch).await;
@@ -180,7 +180,7 @@ async fn what_is_confirmed_is_made() {
 }
 
 async fn what_is_not_confirmed_is_not_made() {
-    over_every_transport!(sidecar, |client| {
+    over_every_transport!(server, |client| {
         let uid = note(&client, "A").await;
         let delete = json!({"uid": uid});
         for (seen, action) in ["decline", "cancel"].into_iter().enumerate() {
@@ -204,8 +204,8 @@ async fn what_is_not_confirmed_is_not_made() {
 }
 
 async fn a_late_answer_and_a_second_one_change_nothing() {
-    let sidecar = asking().await;
-    let client = by_session(&sidecar, sidecar.new_user()).await;
+    let server = asking().await;
+    let client = by_session(&server, server.new_user()).await;
     let (one, other) = (note(&client, "A").await, note(&client, "B").await);
     let delete = json!({"uid": one});
     let id = client.begin_call("delete_note", &delete).await;
@@ -235,11 +235,11 @@ async fn a_late_answer_and_a_second_one_change_nothing() {
     called.failed("permission", "not_confirmed");
     are_there(&client, &[one, other], true).await;
     client.traffic().await;
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn a_call_that_is_cancelled_withdraws_its_question() {
-    over_every_transport!(sidecar, |client| {
+    over_every_transport!(server, |client| {
         let uid = note(&client, "A").await;
         let delete = json!({"uid": uid});
         // More often than there may be open questions: none is left.
@@ -255,18 +255,18 @@ async fn a_call_that_is_cancelled_withdraws_its_question() {
 }
 
 async fn a_client_that_leaves_leaves_nothing() {
-    let sidecar = asking().await;
-    let user = sidecar.new_user();
-    let first = by_session(&sidecar, user.clone()).await;
+    let server = asking().await;
+    let user = server.new_user();
+    let first = by_session(&server, user.clone()).await;
     let uid = note(&first, "A").await;
     let delete = json!({"uid": uid});
     // More often than there may be open questions: none is left.
     for _ in 0..3 {
-        let session = by_session(&sidecar, user.clone()).await;
+        let session = by_session(&server, user.clone()).await;
         session.begin_call("delete_note", &delete).await;
         session.question(0).await;
         session.end().await;
-        let stream = by_stream(&sidecar, user.clone()).await;
+        let stream = by_stream(&server, user.clone()).await;
         Conversation::begin_call(&stream, "delete_note", &delete).await;
         stream.question(0).await;
         stream.close();
@@ -297,13 +297,13 @@ async fn a_client_that_leaves_leaves_nothing() {
     }
     assert!(is_there(&first, &uid).await);
     first.traffic().await;
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn open_questions_are_limited() {
-    let sidecar = asking().await;
-    let client = by_session(&sidecar, sidecar.new_user()).await;
-    let other = by_session(&sidecar, sidecar.new_user()).await;
+    let server = asking().await;
+    let client = by_session(&server, server.new_user()).await;
+    let other = by_session(&server, server.new_user()).await;
     let uid = note(&client, "A").await;
     let delete = json!({"uid": uid});
     let mut open = Vec::new();
@@ -331,13 +331,13 @@ async fn open_questions_are_limited() {
     client.reply(&question, "accept").await;
     client.called(id, "delete_note", &delete).await.ok();
     client.traffic().await;
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn an_answer_on_another_stream_is_none() {
-    let sidecar = asking().await;
-    let ann = by_stream(&sidecar, sidecar.new_user()).await;
-    let bob = by_stream(&sidecar, sidecar.new_user()).await;
+    let server = asking().await;
+    let ann = by_stream(&server, server.new_user()).await;
+    let bob = by_stream(&server, server.new_user()).await;
     let mut asked = Vec::new();
     for client in [&ann, &bob] {
         let uid = note(client, "A").await;
@@ -359,13 +359,13 @@ async fn an_answer_on_another_stream_is_none() {
     assert!(is_there(*client, uid).await);
     ann.traffic().await;
     bob.traffic().await;
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn a_response_that_was_not_asked_for_is_refused() {
-    let sidecar = asking().await;
-    let user = sidecar.new_user();
-    let client = by_stream(&sidecar, user.clone()).await;
+    let server = asking().await;
+    let user = server.new_user();
+    let client = by_stream(&server, user.clone()).await;
     let uid = note(&client, "A").await;
     let response = |id: &Value| {
         let message = json!({"jsonrpc": "2.0", "id": id, "result": {"action": "decline"}});
@@ -380,38 +380,38 @@ async fn a_response_that_was_not_asked_for_is_refused() {
     assert_eq!(status(&question).await, 202);
     let called = client.called(id, "delete_note", &delete).await;
     called.failed("permission", "not_confirmed");
-    // A second response does not end the conversation of a client that sends it in good faith.
+    // A second response does not end the conversation of a correct client.
     assert_eq!(status(&question).await, 202);
     client.traffic().await;
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn a_server_that_leaves_does_not_wait_for_an_answer() {
-    let sidecar = asking().await;
-    let (ann, bob) = (sidecar.new_user(), sidecar.new_user());
-    let session = by_session(&sidecar, ann).await;
-    let stream = by_stream(&sidecar, bob).await;
+    let server = asking().await;
+    let (ann, bob) = (server.new_user(), server.new_user());
+    let session = by_session(&server, ann).await;
+    let stream = by_stream(&server, bob).await;
     let delete = json!({"uid": note(&session, "A").await});
     let one = session.begin_call("delete_note", &delete).await;
     session.question(0).await;
     let deletes = json!({"uid": note(&stream, "B").await});
     let other = stream.begin_call("delete_note", &deletes).await;
     stream.question(0).await;
-    sidecar.process.signal("TERM");
+    server.process.signal("TERM");
     for called in [
         session.called(one, "delete_note", &delete).await,
         stream.called(other, "delete_note", &deletes).await,
     ] {
         called.failed("permission", "not_confirmed");
     }
-    assert_eq!(sidecar.process.exit().await, Some(0));
+    assert_eq!(server.process.exit().await, Some(0));
 }
 
 async fn a_bridge_carries_questions_both_ways() {
-    let sidecar = asking().await;
+    let server = asking().await;
     // With a session.
     let era = Era::Legacy(VERSION);
-    let bridge = StdioClient::connected_as(&sidecar, era, sidecar.new_user(), &[]);
+    let bridge = StdioClient::connected_as(&server, era, server.new_user(), &[]);
     initialize(&bridge).await;
     let uid = note(&bridge, "A").await;
     let delete = json!({"uid": uid});
@@ -433,7 +433,7 @@ async fn a_bridge_carries_questions_both_ways() {
     bridge.traffic().await;
     bridge.close().await;
     // As a result.
-    let bridge = StdioClient::connected(&sidecar, Era::Modern).await;
+    let bridge = StdioClient::connected(&server, Era::Modern).await;
     let uid = note(&bridge, "C").await;
     let call = async |id: u64, extra: Value| {
         let mut params = json!({"name": "delete_note", "arguments": {"uid": uid}});
@@ -451,12 +451,12 @@ async fn a_bridge_carries_questions_both_ways() {
     assert_eq!(call(1002, answer).await["isError"], false);
     bridge.traffic().await;
     bridge.close().await;
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn the_time_of_the_person_is_not_the_time_of_the_call() {
-    let sidecar = with_confirm("destructive").await;
-    let client = by_stream(&sidecar, sidecar.new_user()).await;
+    let server = with_confirm("destructive").await;
+    let client = by_stream(&server, server.new_user()).await;
     let uid = note(&client, "A").await;
     let delete = json!({"uid": uid});
     let began = Instant::now();
@@ -469,7 +469,7 @@ async fn the_time_of_the_person_is_not_the_time_of_the_call() {
     client.reply(&question, "accept").await;
     client.called(id, "delete_note", &delete).await.ok();
     let all = began.elapsed();
-    let logged = sidecar
+    let logged = server
         .process
         .logged_value("delete_note ok", "duration_ms")
         .await;
@@ -479,5 +479,5 @@ async fn the_time_of_the_person_is_not_the_time_of_the_call() {
         "{took} of {all:?}"
     );
     client.traffic().await;
-    sidecar.stop().await;
+    server.stop().await;
 }

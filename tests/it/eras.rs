@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::entities::{self, OPERATIONS};
 use crate::harness::client::{LEGACY, MODERN};
 use crate::harness::runner::in_every_era;
-use crate::harness::{CallResult, Client, Era, HttpReply, StdioClient, ToolClient, world};
+use crate::harness::{CallResult, Client, Era, HttpReply, StdioClient, ToolClient, shared};
 
 crate::tests![
     every_revision_initializes_lists_and_calls,
@@ -23,7 +23,7 @@ crate::tests![
 
 async fn every_revision_initializes_lists_and_calls() {
     for version in LEGACY {
-        let client = Client::new(&world().acme, Era::Legacy(version));
+        let client = Client::new(&shared().acme, Era::Legacy(version));
         let handshake = client
             .ask("initialize", client.era.initialize_params())
             .await;
@@ -64,7 +64,7 @@ async fn every_revision_initializes_lists_and_calls() {
         client.call("list_notes", json!({})).await.ok();
     }
     // A client of today that begins with a handshake is met half-way.
-    let client = Client::new(&world().acme, Era::Legacy("2099-01-01"));
+    let client = Client::new(&shared().acme, Era::Legacy("2099-01-01"));
     let handshake = client
         .ask("initialize", client.era.initialize_params())
         .await
@@ -95,7 +95,7 @@ fn check_initialize(server: &Value, instructions: &Value) {
 }
 
 async fn the_modern_era_discovers() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let found = client.ask("server/discover", json!({})).await;
     assert_eq!(found.header("mcp-session-id"), "");
     let found = found.result();
@@ -128,7 +128,7 @@ async fn only_modern_results_say_who_answers() {
             "version": env!("CARGO_PKG_VERSION"),
         },
     });
-    in_every_era(&world().acme, async |client| {
+    in_every_era(&shared().acme, async |client| {
         let expected = if client.era == Era::Modern {
             &server
         } else {
@@ -146,13 +146,13 @@ async fn only_modern_results_say_who_answers() {
 
 /// Claude Code asks what a server can do before it begins a conversation of the legacy era.
 async fn a_handshake_may_follow_discovery() {
-    let sidecar = &world().acme;
+    let server = &shared().acme;
     for version in LEGACY {
         let era = Era::Legacy(version);
-        let user = || sidecar.new_user();
+        let user = || server.new_user();
         for stdio in [
-            StdioClient::of(sidecar, era, user()),
-            StdioClient::connected_as(sidecar, era, user(), &[]),
+            StdioClient::of(server, era, user()),
+            StdioClient::connected_as(server, era, user(), &[]),
         ] {
             let discover = Era::Modern.message(100, "server/discover", json!({}));
             stdio.process.send(&discover.to_string()).await;
@@ -177,7 +177,7 @@ async fn a_handshake_may_follow_discovery() {
 }
 
 async fn modern_lists_have_a_ttl() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let list = client.ask("tools/list", json!({})).await.result();
     check_ttl(&list);
     assert_eq!(list["resultType"], "complete");
@@ -195,7 +195,7 @@ fn check_ttl(result: &Value) {
 }
 
 async fn the_modern_era_requires_its_headers_and_metadata() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let body = Era::Modern
         .message(
             1,
@@ -241,9 +241,9 @@ async fn the_modern_era_requires_its_headers_and_metadata() {
 
 async fn the_tool_list_is_stable_and_within_its_budget() {
     let mut lists = std::collections::BTreeSet::new();
-    for sidecar in [&world().acme, &world().globex] {
+    for server in [&shared().acme, &shared().globex] {
         for era in Era::all() {
-            let client = Client::new(sidecar, era);
+            let client = Client::new(server, era);
             for _ in 0..2 {
                 let served = client.ask("tools/list", json!({})).await;
                 assert!(
@@ -271,7 +271,7 @@ async fn the_tool_list_is_stable_and_within_its_budget() {
         "{read_by_a_model} bytes for a model to read"
     );
 
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let page = client.ask("tools/list", json!({"cursor": "2"})).await;
     assert_eq!(page.rpc_code(), -32602, "there is one page only: {page}");
 }
@@ -290,7 +290,7 @@ async fn every_tool_has_schemas_and_annotations() {
         "update" | "patch" | "delete" => hinted(true, true),
         _ => hinted(false, true),
     };
-    let list = Client::modern(&world().acme)
+    let list = Client::modern(&shared().acme)
         .ask("tools/list", json!({}))
         .await
         .result();
@@ -367,7 +367,7 @@ fn is_flat(schema: &Value) {
 }
 
 async fn an_unsupported_method_is_unknown() {
-    in_every_era(&world().acme, async |client| {
+    in_every_era(&shared().acme, async |client| {
         for method in [
             "prompts/list",
             "resources/list",
@@ -390,7 +390,7 @@ async fn an_unsupported_method_is_unknown() {
 }
 
 async fn an_unknown_tool_is_a_json_rpc_error() {
-    in_every_era(&world().acme, async |client| {
+    in_every_era(&shared().acme, async |client| {
         for (name, instead) in [
             ("create_notes", "create_note"),
             ("list_note", "list_notes"),
@@ -426,7 +426,7 @@ async fn an_unknown_tool_is_a_json_rpc_error() {
 
 async fn stdio_serves_both_eras() {
     for era in Era::all() {
-        let stdio = StdioClient::start(&world().acme, era).await;
+        let stdio = StdioClient::start(&shared().acme, era).await;
         let list = stdio.ask("tools/list", json!({})).await["result"].clone();
         assert_eq!(
             list["tools"].as_array().unwrap().len(),

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::entities::all;
 use crate::harness::client::LEGACY;
 use crate::harness::{
-    Client, Era, HttpReply, Sidecar, SseClient, StdioClient, ToolClient, User, world,
+    Client, Era, HttpReply, Server, SseClient, StdioClient, ToolClient, User, shared,
 };
 
 crate::tests![
@@ -21,7 +21,7 @@ crate::tests![
 
 async fn both_paths_answer_alike_in_every_era() {
     for era in LEGACY.map(Era::Legacy).into_iter().chain([Era::Modern]) {
-        let client = Client::new(&world().acme, era);
+        let client = Client::new(&shared().acme, era);
         for (method, params) in requests(&client).await {
             both(&client, method, params, |request| request).await;
         }
@@ -29,9 +29,9 @@ async fn both_paths_answer_alike_in_every_era() {
 }
 
 async fn both_paths_answer_alike_on_a_stream() {
-    let sidecar = &world().acme;
+    let server = &shared().acme;
     for version in LEGACY {
-        let stream = SseClient::start(sidecar, version).await;
+        let stream = SseClient::start(server, version).await;
         for (method, params) in requests(&stream).await {
             let [fast, by_rmcp] = both_on(&stream, method, params.clone(), |request| request).await;
             if method == "tools/list" {
@@ -95,7 +95,7 @@ async fn requests(caller: &impl ToolClient) -> Vec<(&'static str, Value)> {
 }
 
 async fn both_paths_filter_alike() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let entity = all()[0].plural;
     for narrowing in [("x-mcp-toolsets", entity), ("x-mcp-readonly", "true")] {
         both(&client, "tools/list", json!({}), |request| {
@@ -112,7 +112,7 @@ async fn both_paths_filter_alike() {
 
 async fn both_paths_filter_alike_on_a_stream() {
     let entity = all()[0].plural;
-    let stream = SseClient::start_at(&world().acme, "/sse?toolsets=notes,chats", LEGACY[0]).await;
+    let stream = SseClient::start_at(&shared().acme, "/sse?toolsets=notes,chats", LEGACY[0]).await;
     let reader = json!({"sub": stream.user().sub, "tenant_id": "acme", "scope": "toolbridge:read"});
     let reader = format!("Bearer {}", User::with_claims(reader).token);
     for (name, value) in [
@@ -138,7 +138,7 @@ async fn both_paths_filter_alike_on_a_stream() {
 
 /// Each of these is a question that would be answered but for one thing.
 async fn both_paths_refuse_nearly_valid_requests() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let call = json!({"name": "list_notes", "arguments": {}});
     for (header, value) in [
         ("mcp-method", "tools/list"),
@@ -175,10 +175,10 @@ async fn refusals_are_identical_on_every_path_at_any_rate() {
         ("TOOLBRIDGE_SERVER_CALLS_PER_MINUTE", "1"),
         ("TOOLBRIDGE_SERVER_CALLS_BURST", "1"),
     ];
-    let sidecar = Sidecar::with("acme", &world().api, &settings).await;
-    let client = Client::new(&sidecar, Era::Legacy("2025-06-18"));
-    let stream = SseClient::start(&sidecar, "2024-11-05").await;
-    let stdio = StdioClient::start(&sidecar, Era::Legacy("2025-06-18")).await;
+    let server = Server::with("acme", &shared().api, &settings).await;
+    let client = Client::new(&server, Era::Legacy("2025-06-18"));
+    let stream = SseClient::start(&server, "2024-11-05").await;
+    let stdio = StdioClient::start(&server, Era::Legacy("2025-06-18")).await;
     client.call("list_notes", json!({})).await.ok();
     stream.call("list_notes", json!({})).await.ok();
     stdio.call("list_notes", json!({})).await.ok();
@@ -207,7 +207,7 @@ async fn refusals_are_identical_on_every_path_at_any_rate() {
     client.traffic().await;
     stream.traffic().await;
     stdio.close().await;
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 /// Asks both ways, and hands back the one answer.
@@ -271,7 +271,7 @@ fn with(
 
 /// What is logged of a call, without what differs from call to call.
 async fn line_of(correlation_id: &str) -> Value {
-    let found = world().acme.process.out.until(|line| {
+    let found = shared().acme.process.out.until(|line| {
         // Reading all that the whole suite has logged would take a while.
         let line = line.contains(correlation_id).then_some(line)?;
         let mut line: Value = serde_json::from_str(line).ok()?;

@@ -1,4 +1,4 @@
-//! What can go wrong between the sidecar and the API, as a table: whatever happens to a request,
+//! What can go wrong between the server and the API, as a table: whatever happens to a request,
 //! what the model reads is true of the database, nothing is done twice, and nothing is left behind.
 //!
 //! A row is a fault. Every operation meets it, each as a user of its own, and the outcome depends
@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::harness::{
-    Api, CONTENT, CallResult, Client, Fault, Gate, HttpReply, Metrics, Sidecar, Stage, ToolClient,
-    User, trial, world,
+    Api, CONTENT, CallResult, Client, Fault, Gate, HttpReply, Metrics, Server, Stage, ToolClient,
+    User, shared, trial,
 };
 
 pub fn tests() -> Vec<Trial> {
@@ -180,7 +180,7 @@ fn operations() -> [Operation; 18] {
     ]
 }
 
-/// A mishap, how often in a row and to which request, and what a question, a write that may be sent
+/// A fault, how often in a row and to which request, and what a question, a write that may be sent
 /// again and one that may not come to.
 struct Row {
     name: &'static str,
@@ -594,26 +594,23 @@ fn rows() -> Vec<Row> {
 
 async fn run_with_every_operation(row: Row) {
     let operations = operations();
-    // Those of one sidecar share its budget of retries, which is ten at the start. Six operations
-    // that are each sent three times spend twelve, and earn more than two by what they send.
+    // Those of one server share its budget of retries, which is ten at the start. Six operations
+    // that are each sent three times take twelve, and their requests add more than two.
     let groups = operations.chunks(6);
     futures::future::join_all(groups.map(|group| run_with(&row, group))).await;
 }
 
 async fn run_with(row: &Row, operations: &[Operation]) {
-    let sidecar = Sidecar::with("acme", &world().api, &SETTINGS).await;
-    let files = Metrics::of(&sidecar).await.sum("process_open_fds", &[]);
+    let server = Server::with("acme", &shared().api, &SETTINGS).await;
+    let files = Metrics::of(&server).await.sum("process_open_fds", &[]);
     // Making one takes a while, in which no other could go on.
-    let clients: Vec<_> = operations
-        .iter()
-        .map(|_| Client::modern(&sidecar))
-        .collect();
+    let clients: Vec<_> = operations.iter().map(|_| Client::modern(&server)).collect();
     let meetings = operations.iter().zip(&clients);
     futures::future::join_all(meetings.map(|(operation, client)| meets(row, operation, client)))
         .await;
     drop(clients);
-    check_no_session_remains(&sidecar, files).await;
-    sidecar.stop().await;
+    check_no_session_remains(&server, files).await;
+    server.stop().await;
 }
 
 /// What the operation is about.
@@ -634,7 +631,7 @@ async fn meets(row: &Row, operation: &Operation, client: &Client<'_>) {
     let creates = operation.tool.starts_with("create");
     let uid = Uuid::now_v7().to_string();
     if !creates {
-        prepare(operation, &world().api, &client.user, &uid).await;
+        prepare(operation, &shared().api, &client.user, &uid).await;
     }
     let before = if row.stage == Stage::Operation {
         operation.before
@@ -645,13 +642,13 @@ async fn meets(row: &Row, operation: &Operation, client: &Client<'_>) {
         // Nothing is wrong with this one.
         let harmless = Fault::Relabel("application/json");
         client
-            .sidecar
+            .server
             .forwarder
             .inject(&client.user, row.stage, harmless);
     }
     for _ in 0..row.times {
         client
-            .sidecar
+            .server
             .forwarder
             .inject(&client.user, row.stage, row.fault.clone());
     }
@@ -665,7 +662,7 @@ async fn meets(row: &Row, operation: &Operation, client: &Client<'_>) {
     check_outcome(expected, operation, &called, row);
 
     // What the API has is what the model was told.
-    let (status, stored) = world()
+    let (status, stored) = shared()
         .api
         .ask(
             "acme",
@@ -736,14 +733,14 @@ fn check_outcome(expected: Expected, operation: &Operation, called: &CallResult,
 }
 
 /// No call, no session, no connection beyond the one that each loop keeps, and one beside them.
-async fn check_no_session_remains(sidecar: &Sidecar, files: f64) {
+async fn check_no_session_remains(server: &Server, files: f64) {
     let kept = available_parallelism().map_or(2, |loops| loops.get() + 1) as f64;
     let names = [
         "tool_calls_in_flight",
         "tool_calls_waiting",
         "sessions_open",
     ];
-    Metrics::until(sidecar, "nothing to be left", |metrics| {
+    Metrics::until(server, "nothing to be left", |metrics| {
         let none = |name: &&str| metrics.sum(&format!("toolbridge_mcp_{name}"), &[]) == 0.0;
         names.iter().all(none) && metrics.sum("process_open_fds", &[]) <= files + kept
     })
@@ -761,9 +758,9 @@ async fn a_malformed_request_is_refused() {
         ("TOOLBRIDGE_SERVER_MAX_BODY_BYTES", "64KiB"),
         ("TOOLBRIDGE_API_MAX_IDLE", "1"),
     ];
-    let sidecar = Sidecar::with("acme", &api, &settings).await;
-    let files = Metrics::of(&sidecar).await.sum("process_open_fds", &[]);
-    let client = Client::modern(&sidecar);
+    let server = Server::with("acme", &api, &settings).await;
+    let files = Metrics::of(&server).await.sum("process_open_fds", &[]);
+    let client = Client::modern(&server);
     let note = client
         .call("create_note", json!({"title": CONTENT, "content": CONTENT}))
         .await
@@ -830,8 +827,8 @@ async fn a_malformed_request_is_refused() {
     client.traffic().await;
     // With its connections: it opens another where it has not got rid of all of a request yet.
     drop(client);
-    check_no_session_remains(&sidecar, files).await;
-    sidecar.stop().await;
+    check_no_session_remains(&server, files).await;
+    server.stop().await;
     api.stop().await;
 }
 
@@ -842,8 +839,8 @@ async fn the_breaker_spares_an_unreachable_api_until_it_returns() {
         // Longer than a slow machine takes for the calls that open the circuit.
         ("TOOLBRIDGE_API_BREAKER_PAUSE", "3s"),
     ];
-    let sidecar = Sidecar::without_forwarder("acme", &api, &settings).await;
-    let client = Client::modern(&sidecar);
+    let server = Server::without_forwarder("acme", &api, &settings).await;
+    let client = Client::modern(&server);
     let write = || client.call("create_note", json!({"title": "t", "content": "c"}));
     write().await.ok();
     api.until_no_session_is_open().await;
@@ -867,7 +864,7 @@ async fn the_breaker_spares_an_unreachable_api_until_it_returns() {
         ["api_unreachable", "api_unreachable", "circuit_open"]
     );
     assert!(open["retry_after_ms"].as_u64().unwrap() <= 3000, "{open}");
-    let metrics = Metrics::of(&sidecar).await;
+    let metrics = Metrics::of(&server).await;
     assert_eq!(
         metrics.sum("toolbridge_mcp_breaker_changes_total", &["to=\"open\""]),
         1.0
@@ -885,7 +882,7 @@ async fn the_breaker_spares_an_unreachable_api_until_it_returns() {
             "it is back and nobody tries"
         );
     }
-    let metrics = Metrics::of(&sidecar).await;
+    let metrics = Metrics::of(&server).await;
     for (state, on) in [("closed", 1.0), ("open", 0.0), ("half_open", 0.0)] {
         let label = format!("state=\"{state}\"");
         assert_eq!(
@@ -894,7 +891,7 @@ async fn the_breaker_spares_an_unreachable_api_until_it_returns() {
             "{state}"
         );
     }
-    let lines = sidecar.process.out.all();
+    let lines = server.process.out.all();
     let said = |level: &str, words: &str| {
         let fits = |line: &&String| {
             line.contains(&format!("\"level\":\"{level}\"")) && line.contains(words)
@@ -910,23 +907,20 @@ async fn the_breaker_spares_an_unreachable_api_until_it_returns() {
         "those that were said to be made, and no more"
     );
     api.until_no_session_is_open().await;
-    sidecar.stop().await;
+    server.stop().await;
     api.stop().await;
 }
 
 async fn an_api_restart_during_a_call_fails_nothing() {
     let api = Api::start().await;
-    let sidecar = Sidecar::with("acme", &api, &SETTINGS).await;
+    let server = Server::with("acme", &api, &SETTINGS).await;
     let operations = operations();
     let gate = Gate::closed();
-    let clients: Vec<_> = operations
-        .iter()
-        .map(|_| Client::modern(&sidecar))
-        .collect();
+    let clients: Vec<_> = operations.iter().map(|_| Client::modern(&server)).collect();
     let uid = Uuid::now_v7().to_string();
     for (operation, client) in operations.iter().zip(&clients) {
         prepare(operation, &api, &client.user, &uid).await;
-        sidecar
+        server
             .forwarder
             .inject(&client.user, Stage::Operation, Fault::Wait(gate.clone()));
     }
@@ -936,7 +930,7 @@ async fn an_api_restart_during_a_call_fails_nothing() {
         .map(|(operation, client)| client.call(operation.tool, (operation.arguments)(&uid)));
     let restarting = async {
         for client in &clients {
-            sidecar
+            server
                 .forwarder
                 .until_seen(&client.user, Stage::Operation, 1)
                 .await;
@@ -955,14 +949,14 @@ async fn an_api_restart_during_a_call_fails_nothing() {
         assert_eq!(traffic.operations()[0].status, Some(428), "{traffic}");
     }
     api.until_no_session_is_open().await;
-    sidecar.stop().await;
+    server.stop().await;
     api.stop().await;
 }
 
 async fn stale_connections_to_a_replaced_api_fail_nothing() {
     let api = Api::start().await;
-    let sidecar = Sidecar::without_forwarder("acme", &api, &[]).await;
-    let clients: Vec<_> = (0..8).map(|_| Client::modern(&sidecar)).collect();
+    let server = Server::without_forwarder("acme", &api, &[]).await;
+    let clients: Vec<_> = (0..8).map(|_| Client::modern(&server)).collect();
     let all = || {
         futures::future::join_all(
             clients
@@ -983,16 +977,16 @@ async fn stale_connections_to_a_replaced_api_fail_nothing() {
         assert_eq!(page["items"].as_array().map(Vec::len), Some(2), "{page}");
     }
     api.until_no_session_is_open().await;
-    sidecar.stop().await;
+    server.stop().await;
     api.stop().await;
 }
 
 /// Nobody knows its id, so nobody can end it; the API lets it expire.
 async fn only_a_session_with_a_lost_opening_can_remain() {
     let api = Api::start().await;
-    let sidecar = Sidecar::with("acme", &api, &SETTINGS).await;
-    let client = Client::modern(&sidecar);
-    sidecar
+    let server = Server::with("acme", &api, &SETTINGS).await;
+    let client = Client::modern(&server);
+    server
         .forwarder
         .inject(&client.user, Stage::Opening, Fault::LoseAnswer);
     client
@@ -1008,6 +1002,6 @@ async fn only_a_session_with_a_lost_opening_can_remain() {
     let page = client.call("list_notes", json!({})).await.ok();
     assert_eq!(page["items"].as_array().map(Vec::len), Some(1));
     client.traffic().await;
-    sidecar.stop().await;
+    server.stop().await;
     api.stop().await;
 }

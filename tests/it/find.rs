@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    CONTENT, CallResult, Client, Era, Forwarder, HttpReply, Sidecar, ToolClient, User, world,
+    CONTENT, CallResult, Client, Era, Forwarder, HttpReply, Server, ToolClient, User, shared,
 };
 
 crate::tests![
@@ -40,7 +40,7 @@ async fn search(client: &impl ToolClient, arguments: Value) -> CallResult {
 
 async fn what_was_written_is_found_at_once_and_what_was_deleted_is_not() {
     for era in Era::all() {
-        let client = Client::new(&world().acme, era);
+        let client = Client::new(&shared().acme, era);
         let long = format!(
             "{}the ибис and the Straße, batteries",
             "word ".repeat(10_000)
@@ -70,9 +70,9 @@ async fn what_was_written_is_found_at_once_and_what_was_deleted_is_not() {
 }
 
 async fn other_users_and_tenants_are_not_searched() {
-    let clients = [&world().acme, &world().globex].map(|sidecar| {
-        let users = [User::of(&sidecar.tenant), User::of(&sidecar.tenant)];
-        users.map(|user| Client::of(sidecar, Era::Modern, user))
+    let clients = [&shared().acme, &shared().globex].map(|server| {
+        let users = [User::of(&server.tenant), User::of(&server.tenant)];
+        users.map(|user| Client::of(server, Era::Modern, user))
     });
     let clients: Vec<_> = clients.into_iter().flatten().collect();
     for (number, client) in clients.iter().enumerate() {
@@ -107,7 +107,7 @@ async fn other_users_and_tenants_are_not_searched() {
 }
 
 async fn a_query_that_cannot_be_read_is_explained() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let deep = "(".repeat(50);
     for query in ["\"open", "(a", "a)", "OR", "a OR", "...", "a\u{7}b", &deep] {
         let called = search(&client, json!({ "query": query })).await;
@@ -136,7 +136,7 @@ async fn a_query_that_cannot_be_read_is_explained() {
 }
 
 async fn a_walk_through_results_meets_each_once() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let mut made = BTreeSet::new();
     for number in 0..25 {
         made.insert(note(&client, CONTENT, &format!("heron {number}")).await);
@@ -167,7 +167,7 @@ async fn a_walk_through_results_meets_each_once() {
 }
 
 async fn a_cursor_belongs_to_one_search_of_one_user() {
-    let [one, other] = [0, 1].map(|_| Client::modern(&world().acme));
+    let [one, other] = [0, 1].map(|_| Client::modern(&shared().acme));
     for client in [&one, &other] {
         for _ in 0..3 {
             note(client, CONTENT, "egret").await;
@@ -196,7 +196,7 @@ async fn a_cursor_belongs_to_one_search_of_one_user() {
 }
 
 async fn an_item_is_fetched_with_its_children() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let chat = json!({"title": format!("{CONTENT} launch")});
     let chat = client.call("create_chat", chat).await.ok()["uid"].clone();
     for number in 0..22 {
@@ -238,7 +238,7 @@ async fn an_item_is_fetched_with_its_children() {
 }
 
 async fn lists_have_an_order_and_a_parent() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let mut chats = Vec::new();
     for _ in 0..2 {
         let chat = client.call("create_chat", json!({"title": CONTENT})).await;
@@ -268,7 +268,7 @@ async fn lists_have_an_order_and_a_parent() {
 }
 
 async fn an_overview_counts() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     for (status, due) in [
         ("open", "2026-03-01"),
         ("open", "2026-03-09"),
@@ -288,9 +288,9 @@ async fn an_overview_counts() {
 }
 
 async fn an_api_without_features_keeps_the_tools_that_need_none() {
-    let forwarder = Forwarder::without_features(&world().api.url).await;
-    let sidecar = Sidecar::with_forwarder(forwarder, "acme", &[]).await;
-    let client = Client::modern(&sidecar);
+    let forwarder = Forwarder::without_features(&shared().api.url).await;
+    let server = Server::with_forwarder(forwarder, "acme", &[]).await;
+    let client = Client::modern(&server);
     let listed = client.ask("tools/list", json!({})).await.result();
     let listed = listed["tools"].as_array().unwrap();
     assert_eq!(listed.len(), crate::surface::featureless_tool_count());
@@ -301,7 +301,7 @@ async fn an_api_without_features_keeps_the_tools_that_need_none() {
     let page = client.call("list_notes", json!({})).await.ok();
     assert_eq!(page["items"], json!([]));
     assert_eq!(client.traffic().await.operations()[0].query, "limit=50");
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn a_token_for_one_toolset_does_not_search() {
@@ -312,7 +312,7 @@ async fn a_token_for_one_toolset_does_not_search() {
     ] {
         let claims = json!({"sub": User::of("acme").sub, "tenant_id": "acme", "scope": scope});
         let era = Era::Legacy("2025-11-25");
-        let client = Client::of(&world().acme, era, User::with_claims(claims));
+        let client = Client::of(&shared().acme, era, User::with_claims(claims));
         for tool in ["search", "overview"] {
             let answer = HttpReply::of(client.calling(tool, json!({}))).await;
             assert_eq!(answer.status == 200, allowed, "{scope} {tool}: {answer}");

@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::harness::process::HANG_TIMEOUT;
-use crate::harness::{Api, Client, Era, Metrics, Sidecar, ToolClient, world};
+use crate::harness::{Api, Client, Era, Metrics, Server, ToolClient, shared};
 
 crate::tests![
     slow_clients_do_not_delay_others,
@@ -28,32 +28,32 @@ const OWN: usize = 2;
 const MAX_KIB_EACH: u64 = 32;
 
 /// Sends this and then nothing, with the connection open.
-async fn begun(sidecar: &Sidecar, bytes: Vec<u8>) -> TcpStream {
-    let mut stream = TcpStream::connect(sidecar.url.trim_start_matches("http://"))
+async fn begun(server: &Server, bytes: Vec<u8>) -> TcpStream {
+    let mut stream = TcpStream::connect(server.url.trim_start_matches("http://"))
         .await
         .unwrap();
     stream.write_all(&bytes).await.unwrap();
     stream
 }
 
-async fn until_connections_are(sidecar: &Sidecar, count: usize) {
+async fn until_connections_are(server: &Server, count: usize) {
     let name = "toolbridge_mcp_connections_open";
     let closing = async {
-        while Metrics::of(sidecar).await.sum(name, &[]) > count as f64 {
+        while Metrics::of(server).await.sum(name, &[]) > count as f64 {
             tokio::task::yield_now().await;
         }
     };
     let in_time = tokio::time::timeout(HANG_TIMEOUT, closing).await.is_ok();
-    let open = Metrics::of(sidecar).await.sum(name, &[]);
+    let open = Metrics::of(server).await.sum(name, &[]);
     assert!(in_time, "{open} connections are open, not {count}");
 }
 
 async fn slow_clients_do_not_delay_others() {
     let api = Api::start().await;
-    let sidecar = Sidecar::with("acme", &api, &[]).await;
-    let victim = Client::modern(&sidecar);
+    let server = Server::with("acme", &api, &[]).await;
+    let victim = Client::modern(&server);
     victim.call("list_notes", json!({})).await.ok();
-    let slow = sidecar.new_user();
+    let slow = server.new_user();
     let list = Era::Legacy("2025-06-18")
         .message(1, "tools/list", json!({}))
         .to_string();
@@ -88,9 +88,9 @@ async fn slow_clients_do_not_delay_others() {
         ("never reads", greedy),
     ];
     for (kind, bytes) in kinds {
-        let before = sidecar.process.resident_kib();
+        let before = server.process.resident_kib();
         let some =
-            futures::stream::iter(0..SLOW).map(|_| begun(&sidecar, bytes.clone().into_bytes()));
+            futures::stream::iter(0..SLOW).map(|_| begun(&server, bytes.clone().into_bytes()));
         let mut held: Vec<TcpStream> = some.buffer_unordered(SLOW).collect().await;
         // One more byte of each now and then changes nothing.
         for _ in 0..3 {
@@ -101,19 +101,19 @@ async fn slow_clients_do_not_delay_others() {
                 victim.call("list_notes", json!({})).await.ok();
             }
         }
-        let grown = sidecar.process.resident_kib().saturating_sub(before);
+        let grown = server.process.resident_kib().saturating_sub(before);
         eprintln!("{SLOW} clients, {kind}: {grown} KiB more");
         drop(held);
         // What is left is the victim's own.
-        until_connections_are(&sidecar, OWN).await;
+        until_connections_are(&server, OWN).await;
     }
     victim.call("list_notes", json!({})).await.ok();
     victim.traffic().await;
     assert!(
-        sidecar.forwarder.so_far(&slow).0.is_empty(),
+        server.forwarder.so_far(&slow).0.is_empty(),
         "a list asks the API nothing"
     );
-    sidecar.stop().await;
+    server.stop().await;
     api.stop().await;
 }
 
@@ -125,53 +125,53 @@ async fn holds_and_releases_ten_thousand_idle_connections() {
         ("TOOLBRIDGE_SERVER_MAX_CONNECTIONS", "15000"),
         ("TOOLBRIDGE_SERVER_UNAUTHENTICATED_CONNECTIONS", "15000"),
     ];
-    let sidecar = Sidecar::with("acme", &world().api, &settings).await;
-    let client = Client::modern(&sidecar);
+    let server = Server::with("acme", &shared().api, &settings).await;
+    let client = Client::modern(&server);
     client.call("list_notes", json!({})).await.ok();
-    let before = sidecar.process.resident_kib();
+    let before = server.process.resident_kib();
     // Every other one has asked something once, so that the server has buffers for it.
     let handshake = |number: usize| match number % 2 {
         0 => Vec::new(),
         _ => b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(),
     };
-    let held = futures::stream::iter(0..idle).map(|number| begun(&sidecar, handshake(number)));
+    let held = futures::stream::iter(0..idle).map(|number| begun(&server, handshake(number)));
     let held: Vec<TcpStream> = held.buffer_unordered(AT_ONCE).collect().await;
-    Metrics::until(&sidecar, "all of them to be in", |metrics| {
+    Metrics::until(&server, "all of them to be in", |metrics| {
         metrics.sum("toolbridge_mcp_connections_open", &[]) >= held.len() as f64
     })
     .await;
-    let grown = sidecar.process.resident_kib().saturating_sub(before);
+    let grown = server.process.resident_kib().saturating_sub(before);
     for _ in 0..20 {
         client.call("list_notes", json!({})).await.ok();
     }
     // A new client is served as well.
-    let another = Client::modern(&sidecar);
+    let another = Client::modern(&server);
     another.call("list_notes", json!({})).await.ok();
     eprintln!("{} idle connections: {grown} KiB", held.len());
     assert!(grown < MAX_KIB_EACH * held.len() as u64, "{grown} KiB");
     drop(held);
-    until_connections_are(&sidecar, 2 * OWN).await;
+    until_connections_are(&server, 2 * OWN).await;
     client.call("list_notes", json!({})).await.ok();
     for client in [&client, &another] {
         client.traffic().await;
     }
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn unauthenticated_connections_do_not_exclude_others() {
     const CONNECTION_LIMIT: usize = 64;
-    let sidecars = CONNECTION_LIMIT.to_string();
-    let settings = [("TOOLBRIDGE_SERVER_MAX_CONNECTIONS", sidecars.as_str())];
-    let sidecar = Sidecar::with("acme", &world().api, &settings).await;
-    let known = Client::modern(&sidecar);
+    let servers = CONNECTION_LIMIT.to_string();
+    let settings = [("TOOLBRIDGE_SERVER_MAX_CONNECTIONS", servers.as_str())];
+    let server = Server::with("acme", &shared().api, &settings).await;
+    let known = Client::modern(&server);
     known.call("list_notes", json!({})).await.ok();
     // More than there are places, so some wait before the door.
     let unauthenticated =
-        (0..2 * CONNECTION_LIMIT).map(|_| begun(&sidecar, b"POST /mcp HTTP/1.1\r\n".to_vec()));
+        (0..2 * CONNECTION_LIMIT).map(|_| begun(&server, b"POST /mcp HTTP/1.1\r\n".to_vec()));
     let unauthenticated = futures::future::join_all(unauthenticated).await;
-    let new = Client::modern(&sidecar);
+    let new = Client::modern(&server);
     new.call("list_notes", json!({})).await.ok();
-    let evicted = Metrics::of(&sidecar).await.sum(
+    let evicted = Metrics::of(&server).await.sum(
         "toolbridge_mcp_limit_refusals_total",
         &["limit=\"unauthenticated_connections\""],
     );
@@ -181,18 +181,18 @@ async fn unauthenticated_connections_do_not_exclude_others() {
     for client in [&known, &new] {
         client.traffic().await;
     }
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn heads_without_a_token_take_little_memory() {
     const HEADS: usize = 3_000;
     const MOST_KIB: u64 = 56 << 10;
-    let sidecar = Sidecar::with("acme", &world().api, &[]).await;
-    let known = Client::modern(&sidecar);
+    let server = Server::with("acme", &shared().api, &[]).await;
+    let known = Client::modern(&server);
     known.call("list_notes", json!({})).await.ok();
-    let before = sidecar.process.resident_kib();
+    let before = server.process.resident_kib();
     let head = format!("POST /mcp HTTP/1.1\r\nX-Long: {}", "x".repeat(15_000));
-    let heads = futures::stream::iter(0..HEADS).map(|_| begun(&sidecar, head.clone().into_bytes()));
+    let heads = futures::stream::iter(0..HEADS).map(|_| begun(&server, head.clone().into_bytes()));
     let attack = heads.buffer_unordered(AT_ONCE).collect::<Vec<_>>();
     let others = async {
         for _ in 0..20 {
@@ -200,16 +200,16 @@ async fn heads_without_a_token_take_little_memory() {
         }
     };
     let (held, ()) = futures::join!(attack, others);
-    let new = Client::modern(&sidecar);
+    let new = Client::modern(&server);
     new.call("list_notes", json!({})).await.ok();
-    let grown = sidecar.process.peak_kib().saturating_sub(before);
+    let grown = server.process.peak_kib().saturating_sub(before);
     eprintln!("{HEADS} heads: {grown} KiB more");
     assert!(grown < MOST_KIB, "{grown} KiB");
     drop(held);
     for client in [&known, &new] {
         client.traffic().await;
     }
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 /// By this process; the server has the same limit.

@@ -1,5 +1,5 @@
 //! Smuggling: whatever a caller writes into the head or the parameters of a request, the API hears
-//! what the sidecar says and nothing else. These go over a bare socket, since no client would send
+//! what the server says and nothing else. These go over a bare socket, since no client would send
 //! them.
 
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use url::form_urlencoded;
 use crate::api_requests::check_signature;
 use crate::entities::{OPERATIONS, all};
 use crate::harness::process::HANG_TIMEOUT;
-use crate::harness::{CONTENT, Client, Era, Sidecar, Stage, ToolClient, User, world};
+use crate::harness::{CONTENT, Client, Era, Server, Stage, ToolClient, User, shared};
 
 crate::tests![
     forwards_no_client_headers,
@@ -31,7 +31,7 @@ fn body(user: &User) -> String {
 }
 
 /// A head as it is, with what every good request has after it, and a body.
-async fn status(sidecar: &Sidecar, token: Option<&str>, more: &[u8], body: &str) -> u16 {
+async fn status(server: &Server, token: Option<&str>, more: &[u8], body: &str) -> u16 {
     let mut bytes = b"POST /mcp HTTP/1.1\r\n".to_vec();
     bytes.extend_from_slice(more);
     if let Some(token) = token {
@@ -45,7 +45,7 @@ async fn status(sidecar: &Sidecar, token: Option<&str>, more: &[u8], body: &str)
     bytes.extend_from_slice(body.as_bytes());
     let mut said = Vec::new();
     let exchange = async {
-        let mut stream = TcpStream::connect(sidecar.url.trim_start_matches("http://"))
+        let mut stream = TcpStream::connect(server.url.trim_start_matches("http://"))
             .await
             .unwrap();
         let _ = stream.write_all(&bytes).await;
@@ -73,7 +73,7 @@ async fn status(sidecar: &Sidecar, token: Option<&str>, more: &[u8], body: &str)
 }
 
 async fn forwards_no_client_headers() {
-    let sidecar = &world().acme;
+    let server = &shared().acme;
     let host = "Host: localhost\r\n";
     for more in [
         "X-TB-Tenant-ID: globex\r\nX-TB-Tenant-ID: acme\r\n",
@@ -101,17 +101,17 @@ async fn forwards_no_client_headers() {
         "Expect: 100-continue\r\nPrefer: respond-async\r\nAlt-Used: evil.example\r\nEarly-Data: \
          1\r\n",
     ] {
-        let client = Client::new(sidecar, Era::Legacy(VERSION));
+        let client = Client::new(server, Era::Legacy(VERSION));
         let head = format!("{host}{more}");
         let status = status(
-            sidecar,
+            server,
             Some(&client.user.token),
             head.as_bytes(),
             &body(&client.user),
         )
         .await;
         assert_eq!(status, 200, "{more}");
-        let traffic = sidecar
+        let traffic = server
             .forwarder
             .until_seen(&client.user, Stage::Ending, 1)
             .await;
@@ -139,9 +139,9 @@ async fn forwards_no_client_headers() {
 }
 
 async fn refuses_ambiguous_requests() {
-    let sidecar = &world().acme;
-    let client = Client::new(sidecar, Era::Legacy(VERSION));
-    let other = sidecar.new_user().token;
+    let server = &shared().acme;
+    let client = Client::new(server, Era::Legacy(VERSION));
+    let other = server.new_user().token;
     let twins = format!("Host: localhost\r\nAuthorization: Bearer {other}\r\n");
     let joined = format!("Host: localhost\r\nAuthorization: Bearer {other},\r\n");
     for (more, statuses) in [
@@ -186,7 +186,7 @@ async fn refuses_ambiguous_requests() {
             &[400],
         ),
     ] {
-        let status = status(sidecar, Some(&client.user.token), more, &body(&client.user)).await;
+        let status = status(server, Some(&client.user.token), more, &body(&client.user)).await;
         assert!(
             statuses.contains(&status),
             "{status}: {:?}",
@@ -197,8 +197,8 @@ async fn refuses_ambiguous_requests() {
 }
 
 async fn accepts_a_token_only_in_the_authorization_header() {
-    let sidecar = &world().acme;
-    let client = Client::new(sidecar, Era::Legacy(VERSION));
+    let server = &shared().acme;
+    let client = Client::new(server, Era::Legacy(VERSION));
     let User { token, .. } = &client.user;
     let body = body(&client.user);
     let trailer = format!(
@@ -239,7 +239,7 @@ async fn accepts_a_token_only_in_the_authorization_header() {
     ] {
         let head = format!("Host: localhost\r\n{head}");
         assert_eq!(
-            status(sidecar, None, head.as_bytes(), body).await,
+            status(server, None, head.as_bytes(), body).await,
             401,
             "{}",
             &head[..60]
@@ -247,7 +247,7 @@ async fn accepts_a_token_only_in_the_authorization_header() {
     }
     for path in ["mcp", "sse"] {
         for name in ["access_token", "token", "authorization", "jwt"] {
-            let url = format!("{}/{path}?{name}={token}", sidecar.url);
+            let url = format!("{}/{path}?{name}={token}", server.url);
             let request = reqwest::Client::new()
                 .post(url)
                 .body(body.clone())
@@ -261,7 +261,7 @@ async fn accepts_a_token_only_in_the_authorization_header() {
 }
 
 async fn arguments_do_not_become_headers() {
-    let sidecar = &world().acme;
+    let server = &shared().acme;
     let smuggled = json!({
         "X-TB-Tenant-ID": "globex", "x-tb-signature": "00",
         "headers": {"Authorization": "Bearer a.b.c"}, "authorization": "Bearer a.b.c",
@@ -271,7 +271,7 @@ async fn arguments_do_not_become_headers() {
             1",
     });
     for era in Era::all() {
-        let client = Client::new(sidecar, era);
+        let client = Client::new(server, era);
         let params = json!({
             "name": "create_note",
             "arguments": {"title": "t", "content": "c"},
@@ -352,7 +352,7 @@ fn tricks() -> Vec<String> {
 
 /// Where an argument names an item: every one of them, in every tool that takes it.
 async fn a_uid_cannot_change_the_path() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let mut tried = 0;
     for entity in all() {
         for operation in OPERATIONS {
@@ -383,9 +383,9 @@ async fn a_uid_cannot_change_the_path() {
 
 /// A cursor is the API's own word, so it is handed back as it is: in one value of the query.
 async fn a_cursor_cannot_change_the_query() {
-    let sidecar = &world().acme;
+    let server = &shared().acme;
     for entity in all() {
-        let client = Client::modern(sidecar);
+        let client = Client::modern(server);
         // A word of its own in each, since none may turn up in a log.
         let cursors: Vec<String> = tricks()
             .into_iter()
@@ -421,7 +421,7 @@ async fn a_cursor_cannot_change_the_query() {
         }
     }
     let value: Value = json!("x".repeat(5_000));
-    let client = Client::modern(sidecar);
+    let client = Client::modern(server);
     client
         .call("list_notes", json!({"cursor": value}))
         .await

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use self::requests::{Request, Rng, malformed, mutated};
 use crate::harness::process::{HANG_TIMEOUT, Process};
 use crate::harness::token::{now_ms, signature};
-use crate::harness::{Api, Client, Era, SECRETS, Sidecar, ToolClient, User};
+use crate::harness::{Api, Client, Era, SECRETS, Server, ToolClient, User};
 
 crate::tests![
     refuses_malformed_requests,
@@ -37,7 +37,7 @@ struct Target<'a> {
     good: Vec<Request>,
 }
 
-fn pair<'a>(api: &'a Api, sidecar: &'a Sidecar, user: &User) -> [Target<'a>; 2] {
+fn pair<'a>(api: &'a Api, server: &'a Server, user: &User) -> [Target<'a>; 2] {
     let token = format!("Authorization: Bearer {}", user.token);
     let now = now_ms().to_string();
     let seal = format!(
@@ -71,8 +71,8 @@ fn pair<'a>(api: &'a Api, sidecar: &'a Sidecar, user: &User) -> [Target<'a>; 2] 
     };
     [
         target(
-            &sidecar.url,
-            &sidecar.process,
+            &server.url,
+            &server.process,
             vec![
                 Request::new("POST", "/mcp", &mcp, &create),
                 Request::new("POST", "/mcp", &mcp, &ping),
@@ -100,9 +100,9 @@ fn pair<'a>(api: &'a Api, sidecar: &'a Sidecar, user: &User) -> [Target<'a>; 2] 
 
 async fn refuses_malformed_requests() {
     let api = Api::start().await;
-    let sidecar = Sidecar::with("acme", &api, &[]).await;
-    let user = sidecar.new_user();
-    for target in pair(&api, &sidecar, &user) {
+    let server = Server::with("acme", &api, &[]).await;
+    let user = server.new_user();
+    for target in pair(&api, &server, &user) {
         let mut good = target.good[0].clone();
         good.headers.push("Connection: close".to_owned());
         for (name, bytes) in malformed(&good) {
@@ -114,12 +114,12 @@ async fn refuses_malformed_requests() {
             assert!(refused, "{}: {name}: {statuses:?}", target.process.name);
         }
     }
-    let client = Client::of(&sidecar, Era::Modern, user);
+    let client = Client::of(&server, Era::Modern, user);
     assert!(client.traffic().await.0.is_empty(), "nothing was sent");
     client.call("list_notes", json!({})).await.ok();
     client.traffic().await;
     api.until_no_session_is_open().await;
-    sidecar.stop().await;
+    server.stop().await;
     api.stop().await;
 }
 
@@ -127,10 +127,10 @@ async fn mutated_requests_are_answered_or_disconnected() {
     let count =
         std::env::var("TOOLBRIDGE_HOSTILE_REQUESTS").map_or(USUAL, |count| count.parse().unwrap());
     let api = Api::start().await;
-    let sidecar = Sidecar::with("acme", &api, &[]).await;
-    let client = Client::modern(&sidecar);
+    let server = Server::with("acme", &api, &[]).await;
+    let client = Client::modern(&server);
     client.call("list_notes", json!({})).await.ok();
-    for target in pair(&api, &sidecar, &client.user) {
+    for target in pair(&api, &server, &client.user) {
         let mut rng = Rng::new(SEED);
         // What there is when all is well: connections between the two included.
         let (files, memory) = (target.process.open_files(), target.process.resident_kib());
@@ -170,7 +170,7 @@ async fn mutated_requests_are_answered_or_disconnected() {
     }
     client.call("list_notes", json!({})).await.ok();
     client.traffic().await;
-    sidecar.stop().await;
+    server.stop().await;
     api.stop().await;
 }
 

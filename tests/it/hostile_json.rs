@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::entities::uid_of;
 use crate::harness::{
-    Client, Era, Fault, HttpReply, Sidecar, SseClient, Stage, StdioClient, ToolClient, world,
+    Client, Era, Fault, HttpReply, Server, SseClient, Stage, StdioClient, ToolClient, shared,
 };
 
 crate::tests![
@@ -79,15 +79,15 @@ fn messages(hostile: &str) -> Vec<String> {
 async fn json_within_strings_stays_text() {
     let bomb = bomb();
     assert!(bomb.len() < 32 << 10, "{} bytes", bomb.len());
-    let sidecar = Sidecar::with(
+    let server = Server::with(
         "acme",
-        &world().api,
+        &shared().api,
         &[("TOOLBRIDGE_SERVER_SESSIONS", "stateful")],
     )
     .await;
-    for (sidecar, version) in [(&world().acme, "2025-06-18"), (&sidecar, "2025-06-18")] {
-        let client = Client::new(sidecar, Era::Legacy(version));
-        let stream = SseClient::start(sidecar, "2024-11-05").await;
+    for (server, version) in [(&shared().acme, "2025-06-18"), (&server, "2025-06-18")] {
+        let client = Client::new(server, Era::Legacy(version));
+        let stream = SseClient::start(server, "2024-11-05").await;
         for message in messages(&bomb) {
             let request = client.post().header("mcp-protocol-version", version);
             let exchange = HttpReply::of(request.body(message.clone())).await;
@@ -100,7 +100,7 @@ async fn json_within_strings_stays_text() {
         client.traffic().await;
     }
     // The parts of a token are read before its signature is known to be good.
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let good: Vec<&str> = client.user.token.split('.').collect();
     let bad = URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"HS256","typ":"JWT","x":{bomb}}}"#));
     for token in [
@@ -126,7 +126,7 @@ async fn json_within_strings_stays_text() {
                 };
                 let answer = Fault::Answer(status, headers, body);
                 client
-                    .sidecar
+                    .server
                     .forwarder
                     .inject(&client.user, Stage::Operation, answer);
                 client.call(tool, arguments.clone()).await.error();
@@ -135,7 +135,7 @@ async fn json_within_strings_stays_text() {
     }
     client.call("list_notes", json!({})).await.ok();
     client.traffic().await;
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn uid_of_a_note(client: &Client<'_>) -> String {
@@ -144,7 +144,7 @@ async fn uid_of_a_note(client: &Client<'_>) -> String {
 }
 
 async fn every_transport_limits_the_depth() {
-    let client = Client::new(&world().acme, Era::Legacy("2025-06-18"));
+    let client = Client::new(&shared().acme, Era::Legacy("2025-06-18"));
     for levels in [150, 100_000] {
         for message in messages(&deep(levels)) {
             let request = client
@@ -169,10 +169,10 @@ async fn magic_keys_are_stored_as_they_were_sent() {
     });
     let note = json!({"title": "t", "content": "c", "additional_fields": strange});
     let (modern, legacy) = (
-        Client::modern(&world().acme),
-        Client::new(&world().acme, Era::Legacy("2025-06-18")),
+        Client::modern(&shared().acme),
+        Client::new(&shared().acme, Era::Legacy("2025-06-18")),
     );
-    let stdio = StdioClient::start(&world().acme, Era::Legacy("2025-06-18")).await;
+    let stdio = StdioClient::start(&shared().acme, Era::Legacy("2025-06-18")).await;
     for called in [
         modern.call("create_note", note.clone()).await,
         legacy.call("create_note", note.clone()).await,
@@ -196,7 +196,7 @@ async fn magic_keys_are_stored_as_they_were_sent() {
 
 /// All but the arguments is read into a document by the protocol library.
 async fn limits_a_message_without_its_arguments() {
-    let client = Client::new(&world().acme, Era::Legacy("2025-06-18"));
+    let client = Client::new(&shared().acme, Era::Legacy("2025-06-18"));
     let zeros = format!("[{}0]", "0,".repeat(40_000));
     // Objects within objects, which take many times the memory of their text.
     let objects = vec![format!("{}0{}", r#"{"":"#.repeat(100), "}".repeat(100)); 20].join(",");

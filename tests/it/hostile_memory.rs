@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::harness::{Api, Client, Era, HttpReply, Metrics, Sidecar, SseClient, ToolClient, world};
+use crate::harness::{Api, Client, Era, HttpReply, Metrics, Server, SseClient, ToolClient, shared};
 
 crate::tests![
     wide_documents_stay_within_the_budget,
@@ -23,8 +23,8 @@ const MAX_KIB: u64 = 160 << 10;
 const CONNECTIONS: usize = 40;
 const UNREAD: usize = 200;
 
-fn peak(sidecar: &Sidecar) -> u64 {
-    let peak = sidecar.process.peak_kib();
+fn peak(server: &Server) -> u64 {
+    let peak = server.process.peak_kib();
     assert!(peak < MAX_KIB, "{} MiB at the peak", peak >> 10);
     peak
 }
@@ -36,10 +36,10 @@ fn message(era: Era, params: &str) -> String {
 
 async fn wide_documents_stay_within_the_budget() {
     let api = Api::start().await;
-    let sidecar = Sidecar::with("acme", &api, &[]).await;
+    let server = Server::with("acme", &api, &[]).await;
     let (mallory, ann) = (
-        Client::new(&sidecar, Era::Legacy("2025-06-18")),
-        Client::modern(&sidecar),
+        Client::new(&server, Era::Legacy("2025-06-18")),
+        Client::modern(&server),
     );
     let zeros = format!("[{}0]", "0,".repeat(500_000));
     let arguments = format!(r#"{{"title":"t","content":"c","additional_fields":{{"z":{zeros}}}}}"#);
@@ -75,7 +75,7 @@ async fn wide_documents_stay_within_the_budget() {
     let (statuses, ()) = futures::join!(attack, others);
     eprintln!(
         "wide documents: {statuses:?}, {} MiB at the peak",
-        peak(&sidecar) >> 10
+        peak(&server) >> 10
     );
     let expected = |status: &u16| [200, 413, 429, 503].contains(status);
     assert!(statuses.keys().all(expected), "{statuses:?}");
@@ -89,16 +89,16 @@ async fn wide_documents_stay_within_the_budget() {
     assert_eq!(wide.status, 413, "{wide}");
     // Under load an end may be sent twice, so sessions are counted where they are kept.
     api.until_no_session_is_open().await;
-    sidecar.stop().await;
+    server.stop().await;
     api.stop().await;
 }
 
 async fn unread_answers_stay_within_the_budget() {
     let api = Api::start().await;
-    let sidecar = Sidecar::with("acme", &api, &[]).await;
+    let server = Server::with("acme", &api, &[]).await;
     let (mallory, ann) = (
-        Client::new(&sidecar, Era::Legacy("2025-06-18")),
-        Client::modern(&sidecar),
+        Client::new(&server, Era::Legacy("2025-06-18")),
+        Client::modern(&server),
     );
     for _ in 0..9 {
         let note = json!({"title": "t", "content": "x".repeat(900_000)});
@@ -114,7 +114,7 @@ async fn unread_answers_stay_within_the_budget() {
         mallory.user.token,
         list.len()
     );
-    let address = sidecar.url.trim_start_matches("http://");
+    let address = server.url.trim_start_matches("http://");
     let mut unread = Vec::new();
     for _ in 0..UNREAD {
         let mut stream = TcpStream::connect(address).await.unwrap();
@@ -139,21 +139,21 @@ async fn unread_answers_stay_within_the_budget() {
     }
     eprintln!(
         "{UNREAD} unread answers: {} MiB at the peak",
-        peak(&sidecar) >> 10
+        peak(&server) >> 10
     );
     // Under load an end may be sent twice, so sessions are counted where they are kept.
     api.until_no_session_is_open().await;
-    sidecar.stop().await;
+    server.stop().await;
     api.stop().await;
 }
 
 async fn bodies_that_are_announced_and_not_sent_keep_nobody_out() {
     const HALF_SENT: usize = 12;
-    let sidecar = Sidecar::with("acme", &world().api, &[]).await;
-    let ann = Client::modern(&sidecar);
-    let address = sidecar.url.trim_start_matches("http://");
+    let server = Server::with("acme", &shared().api, &[]).await;
+    let ann = Client::modern(&server);
+    let address = server.url.trim_start_matches("http://");
     let mut held = Vec::new();
-    for user in [sidecar.new_user(), sidecar.new_user(), sidecar.new_user()] {
+    for user in [server.new_user(), server.new_user(), server.new_user()] {
         let half = format!(
             "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{{",
@@ -168,14 +168,14 @@ async fn bodies_that_are_announced_and_not_sent_keep_nobody_out() {
     }
     // The first of each have reserved what they may; the last of each are refused for it.
     let refused = "toolbridge_mcp_limit_refusals_total";
-    Metrics::until(&sidecar, "the share of each to be taken", |metrics| {
+    Metrics::until(&server, "the share of each to be taken", |metrics| {
         metrics.sum(refused, &["limit=\"request_memory\""]) >= 3.0
     })
     .await;
     let note = json!({"title": "t", "content": "x".repeat(900_000)});
     ann.call("create_note", note).await.ok();
     drop(held);
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 /// Values that take many times the memory of their text once they are read into a document.
@@ -184,12 +184,12 @@ async fn notifications_on_streams_stay_within_the_budget() {
     const POSTS: usize = 3_000;
     // With the streams, fewer connections than one caller may have.
     const AT_ONCE: usize = 400;
-    let sidecar = Sidecar::with("acme", &world().api, &[]).await;
-    let ann = Client::modern(&sidecar);
-    let (user, era) = (sidecar.new_user(), Era::Legacy("2024-11-05"));
+    let server = Server::with("acme", &shared().api, &[]).await;
+    let ann = Client::modern(&server);
+    let (user, era) = (server.new_user(), Era::Legacy("2024-11-05"));
     let mut streams = Vec::new();
     for _ in 0..STREAMS {
-        let stream = SseClient::open(&sidecar, "/sse", user.clone()).await;
+        let stream = SseClient::open(&server, "/sse", user.clone()).await;
         stream.ask("initialize", era.initialize_params()).await;
         streams.push(stream);
     }
@@ -213,10 +213,10 @@ async fn notifications_on_streams_stay_within_the_budget() {
     futures::join!(attack, others);
     eprintln!(
         "{POSTS} notifications: {} MiB at the peak",
-        peak(&sidecar) >> 10
+        peak(&server) >> 10
     );
     for stream in streams {
         stream.close();
     }
-    sidecar.stop().await;
+    server.stop().await;
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::harness::{
-    Client, Era, HttpReply, Metrics, Sidecar, SseClient, ToolClient, User, world,
+    Client, Era, HttpReply, Metrics, Server, SseClient, ToolClient, User, shared,
 };
 
 crate::tests![
@@ -62,10 +62,10 @@ fn posted(url: &str, token: &str, message: &Value) -> reqwest::RequestBuilder {
 }
 
 async fn a_stream_is_found_only_by_its_id() {
-    let sidecar = &world().acme;
-    let stream = SseClient::start(sidecar, "2024-11-05").await;
+    let server = &shared().acme;
+    let stream = SseClient::start(server, "2024-11-05").await;
     let (path, id) = stream.url().split_once("sessionId=").unwrap();
-    let other = sidecar.new_user();
+    let other = server.new_user();
     let received = stream.received().len();
     for guess in nearly(id) {
         let encoded: String = url::form_urlencoded::byte_serialize(guess.as_bytes()).collect();
@@ -94,7 +94,7 @@ async fn a_stream_is_found_only_by_its_id() {
     }
     // The name in a header or on the other path leads nowhere, for any user.
     for token in [&other.token, &stream.user().token] {
-        let request = posted(&format!("{}/messages", sidecar.url), token, &call(100));
+        let request = posted(&format!("{}/messages", server.url), token, &call(100));
         let answer = HttpReply::of(
             request
                 .header("mcp-session-id", id)
@@ -104,7 +104,7 @@ async fn a_stream_is_found_only_by_its_id() {
         assert_eq!(answer.status, 400, "{answer}");
     }
     // A listener who names the stream gets one of their own.
-    let listening = HTTP.get(format!("{}/sse?sessionId={id}", sidecar.url));
+    let listening = HTTP.get(format!("{}/sse?sessionId={id}", server.url));
     let listening = listening
         .bearer_auth(&other.token)
         .header("last-event-id", id);
@@ -115,26 +115,26 @@ async fn a_stream_is_found_only_by_its_id() {
     stream.call("list_notes", json!({})).await.ok();
     stream.traffic().await;
     assert!(
-        sidecar.forwarder.so_far(&other).0.is_empty(),
+        server.forwarder.so_far(&other).0.is_empty(),
         "nothing was sent for anybody else"
     );
 }
 
 async fn a_stream_ends_with_its_connection() {
-    let sidecar = Sidecar::start("acme", &world().api).await;
-    let stream = SseClient::start(&sidecar, "2024-11-05").await;
+    let server = Server::start("acme", &shared().api).await;
+    let stream = SseClient::start(&server, "2024-11-05").await;
     let (url, user) = (stream.url().to_owned(), stream.user().clone());
     stream.close();
-    Metrics::until(&sidecar, "the stream to end", |metrics| {
+    Metrics::until(&server, "the stream to end", |metrics| {
         metrics.sum("toolbridge_mcp_connections_open", &[]) <= 1.0
     })
     .await;
-    for token in [&user.token, &sidecar.new_user().token] {
+    for token in [&user.token, &server.new_user().token] {
         let answer = HttpReply::of(posted(&url, token, &call(1))).await;
         assert_eq!(answer.status, 404, "{answer}");
     }
     // Nor does it come back with them.
-    let again = SseClient::open(&sidecar, "/sse", user.clone()).await;
+    let again = SseClient::open(&server, "/sse", user.clone()).await;
     assert_ne!(again.url(), url);
     assert_eq!(
         HttpReply::of(posted(&url, &user.token, &call(1)))
@@ -145,21 +145,21 @@ async fn a_stream_ends_with_its_connection() {
     assert!(again.received().is_empty());
     again.close();
     assert!(
-        sidecar.forwarder.so_far(&user).0.is_empty(),
+        server.forwarder.so_far(&user).0.is_empty(),
         "nothing was sent"
     );
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn a_session_is_found_only_by_its_owner() {
-    let sidecar = Sidecar::with(
+    let server = Server::with(
         "acme",
-        &world().api,
+        &shared().api,
         &[("TOOLBRIDGE_SERVER_SESSIONS", "stateful")],
     )
     .await;
     let era = Era::Legacy(VERSION);
-    let owner = Client::new(&sidecar, era);
+    let owner = Client::new(&server, era);
     let handshake = era
         .message(0, "initialize", era.initialize_params())
         .to_string();
@@ -170,14 +170,14 @@ async fn a_session_is_found_only_by_its_owner() {
         .to_owned();
     drop(opened.text().await.unwrap());
     let within = |user: &User, method: Method, id: &str| {
-        let request = HTTP.request(method, sidecar.mcp()).bearer_auth(&user.token);
+        let request = HTTP.request(method, server.mcp()).bearer_auth(&user.token);
         request
             .header("accept", "application/json, text/event-stream")
             .header("content-type", "application/json")
             .header("mcp-protocol-version", VERSION)
             .header("mcp-session-id", id)
     };
-    let other = sidecar.new_user();
+    let other = server.new_user();
     for method in [Method::POST, Method::GET, Method::DELETE] {
         for last in ["0", "1", &id, "0/0", "-1", "x"] {
             let request = within(&other, method.clone(), &id).header("last-event-id", last);
@@ -216,8 +216,8 @@ async fn a_session_is_found_only_by_its_owner() {
     }
     owner.traffic().await;
     assert!(
-        sidecar.forwarder.so_far(&other).0.is_empty(),
+        server.forwarder.so_far(&other).0.is_empty(),
         "nothing was sent for anybody else"
     );
-    sidecar.stop().await;
+    server.stop().await;
 }

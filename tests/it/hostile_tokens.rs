@@ -11,7 +11,7 @@ use sha2::Sha256;
 use crate::entities::with;
 use crate::harness::token::{now_ms, now_secs, signature};
 use crate::harness::{
-    Api, Client, Era, Fault, Gate, HttpReply, SECRETS, Sidecar, SseClient, Stage, ToolClient, User,
+    Api, Client, Era, Fault, Gate, HttpReply, SECRETS, Server, SseClient, Stage, ToolClient, User,
 };
 use crate::key_set::{AUDIENCE, ISSUER, Key, publish};
 
@@ -268,7 +268,7 @@ async fn both_programs_refuse_manipulated_tokens() {
         ("JWT_AUDIENCE", AUDIENCE),
     ];
     let api = Api::with(&settings).await;
-    let sidecar = Sidecar::with("acme", &api, &settings).await;
+    let server = Server::with("acme", &api, &settings).await;
     let good = json!({
         "sub": "ada",
         "iss": ISSUER,
@@ -277,7 +277,7 @@ async fn both_programs_refuse_manipulated_tokens() {
         "tenant_id": "acme",
     });
     let mut ada = Client::of(
-        &sidecar,
+        &server,
         Era::Modern,
         User {
             sub: "ada".to_owned(),
@@ -306,7 +306,7 @@ async fn both_programs_refuse_manipulated_tokens() {
     assert_eq!(ada.traffic().await.0.len(), sent, "nothing of it was sent");
     eprintln!("{both} tokens, each at two doors");
     api.until_no_session_is_open().await;
-    sidecar.stop().await;
+    server.stop().await;
     api.stop().await;
     serving.abort();
 }
@@ -341,15 +341,15 @@ async fn until_refused(client: &Client<'_>) {
 
 async fn the_api_refuses_a_token_that_expired_during_the_call() {
     let api = Api::start().await;
-    let sidecar = Sidecar::start("acme", &api).await;
-    let client = Client::of(&sidecar, Era::Modern, nearly_expired("acme"));
+    let server = Server::start("acme", &api).await;
+    let client = Client::of(&server, Era::Modern, nearly_expired("acme"));
     let gate = Gate::closed();
-    sidecar
+    server
         .forwarder
         .inject(&client.user, Stage::Operation, Fault::Wait(gate.clone()));
     let call = client.call("create_note", json!({"title": "t", "content": "c"}));
     let meanwhile = async {
-        sidecar
+        server
             .forwarder
             .until_seen(&client.user, Stage::Operation, 1)
             .await;
@@ -359,7 +359,7 @@ async fn the_api_refuses_a_token_that_expired_during_the_call() {
     let (called, ()) = tokio::join!(call, meanwhile);
     assert_eq!(called.error()["category"], "authentication", "{called}");
     let same = User::with_claims(json!({"sub": client.user.sub, "tenant_id": "acme"}));
-    let fresh = Client::of(&sidecar, Era::Modern, same);
+    let fresh = Client::of(&server, Era::Modern, same);
     assert_eq!(
         fresh.call("list_notes", json!({})).await.ok(),
         json!({"items": []})
@@ -374,19 +374,19 @@ async fn the_api_refuses_a_token_that_expired_during_the_call() {
         .filter(|(stage, _)| *stage == Stage::Ending)
         .collect();
     assert_eq!(endings, [(Stage::Ending, 204); 2], "{traffic}");
-    sidecar.stop().await;
+    server.stop().await;
     api.stop().await;
 }
 
 async fn a_stream_refuses_messages_with_an_expired_token() {
     let api = Api::start().await;
-    let sidecar = Sidecar::start("acme", &api).await;
+    let server = Server::start("acme", &api).await;
     let user = nearly_expired("acme");
-    let stream = SseClient::open(&sidecar, "/sse", user.clone()).await;
+    let stream = SseClient::open(&server, "/sse", user.clone()).await;
     stream
         .ask("initialize", Era::Legacy("2024-11-05").initialize_params())
         .await;
-    until_refused(&Client::of(&sidecar, Era::Modern, user.clone())).await;
+    until_refused(&Client::of(&server, Era::Modern, user.clone())).await;
     let list = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/list"});
     for _ in 0..3 {
         let answer = HttpReply::of(stream.post(&user.token, &list)).await;
@@ -410,6 +410,6 @@ async fn a_stream_refuses_messages_with_an_expired_token() {
     );
     stream.answer(7).await;
     stream.close();
-    sidecar.stop().await;
+    server.stop().await;
     api.stop().await;
 }

@@ -1,4 +1,4 @@
-//! Tokens of an authorization server: one key set, which the sidecar and the API both read.
+//! Tokens of an authorization server: one key set, which the MCP server and the API both read.
 
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rsa::KeySize;
@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::entities::with;
 use crate::harness::token::{now_secs, token};
-use crate::harness::{Api, Client, Era, HttpReply, Metrics, Sidecar, ToolClient, User};
+use crate::harness::{Api, Client, Era, HttpReply, Metrics, Server, ToolClient, User};
 
 crate::tests![both_programs_accept_published_keys];
 
@@ -85,7 +85,7 @@ async fn both_programs_accept_published_keys() {
         ("JWT_AUDIENCE", AUDIENCE),
     ];
     let api = Api::with(&settings).await;
-    let sidecar = Sidecar::with("acme", &api, &settings).await;
+    let server = Server::with("acme", &api, &settings).await;
     let good = json!({
         "sub": "ada",
         "iss": ISSUER,
@@ -95,7 +95,7 @@ async fn both_programs_accept_published_keys() {
     });
     let as_ada = |token: String| {
         let sub = "ada".to_owned();
-        Client::of(&sidecar, Era::Modern, User { sub, token })
+        Client::of(&server, Era::Modern, User { sub, token })
     };
     for key in &keys {
         let client = as_ada(key.token(&good));
@@ -136,7 +136,7 @@ async fn both_programs_accept_published_keys() {
                 .await;
         assert_eq!(answer.status, 401, "{answer}");
     }
-    let metrics = Metrics::of(&sidecar).await;
+    let metrics = Metrics::of(&server).await;
     for (name, label, expected) in [
         ("key_refreshes_total", "outcome=\"ok\"", 1.0),
         ("key_refreshes_total", "outcome=\"failed\"", 0.0),
@@ -148,7 +148,7 @@ async fn both_programs_accept_published_keys() {
         assert_eq!(found, expected, "{name} {label}");
     }
     api.until_no_session_is_open().await;
-    sidecar.stop().await;
+    server.stop().await;
     api.stop().await;
     serving.abort();
 }

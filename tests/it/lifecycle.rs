@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::entities::{self, Entity, stored, uid_of, with, with_parent, without};
 use crate::harness::client::LEGACY;
 use crate::harness::sse_client::SseClient;
-use crate::harness::{Client, Era, StdioClient, ToolClient, trial, world};
+use crate::harness::{Client, Era, StdioClient, ToolClient, shared, trial};
 
 pub fn tests() -> Vec<Trial> {
     let mut tests = Vec::new();
@@ -18,7 +18,7 @@ pub fn tests() -> Vec<Trial> {
         for entity in entities::all() {
             let name = format!("{}_in_the_words_of_{}", entity.plural, era.version());
             tests.push(trial(module_path!(), &name, move || async move {
-                full_lifecycle(&Client::new(&world().acme, era), &entity).await;
+                full_lifecycle(&Client::new(&shared().acme, era), &entity).await;
             }));
         }
         let name = format!(
@@ -26,7 +26,7 @@ pub fn tests() -> Vec<Trial> {
             era.version()
         );
         tests.push(trial(module_path!(), &name, move || async move {
-            let stdio = StdioClient::start(&world().acme, era).await;
+            let stdio = StdioClient::start(&shared().acme, era).await;
             for entity in entities::all() {
                 full_lifecycle(&stdio, &entity).await;
             }
@@ -37,7 +37,7 @@ pub fn tests() -> Vec<Trial> {
             era.version()
         );
         tests.push(trial(module_path!(), &name, move || async move {
-            let stdio = StdioClient::connected(&world().acme, era).await;
+            let stdio = StdioClient::connected(&shared().acme, era).await;
             for entity in entities::all() {
                 full_lifecycle(&stdio, &entity).await;
             }
@@ -48,7 +48,7 @@ pub fn tests() -> Vec<Trial> {
         module_path!(),
         "everything_over_a_stream",
         || async {
-            let stream = SseClient::start(&world().acme, "2024-11-05").await;
+            let stream = SseClient::start(&shared().acme, "2024-11-05").await;
             for entity in entities::all() {
                 full_lifecycle(&stream, &entity).await;
             }
@@ -68,7 +68,7 @@ pub fn tests() -> Vec<Trial> {
 }
 
 async fn the_table_has_a_row_for_every_tool() {
-    let listed = Client::modern(&world().acme)
+    let listed = Client::modern(&shared().acme)
         .ask("tools/list", json!({}))
         .await
         .result();
@@ -136,10 +136,10 @@ impl<C: ToolClient> Life<'_, C> {
 
     async fn check_stored_item(&self, item: &Value) {
         let path = format!("{}?includeDeleted=true", self.entity.path(&uid_of(item)));
-        let sidecar = self.caller.sidecar();
-        let (status, truth) = world()
+        let server = self.caller.server();
+        let (status, truth) = shared()
             .api
-            .ask(&sidecar.tenant, self.caller.user(), "GET", &path, None)
+            .ask(&server.tenant, self.caller.user(), "GET", &path, None)
             .await;
         assert_eq!(status, StatusCode::OK, "{truth}");
         assert_eq!(*item, entities::as_result(&truth));
@@ -286,7 +286,7 @@ async fn full_lifecycle(caller: &impl ToolClient, entity: &Entity) {
 }
 
 async fn digits_and_order_survive() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let raw = concat!(
         r#"{"uid":"UID","zebra":1,"amount":12345678901234567890.000000001,"#,
         r#""apple":{"z":1e3,"a":-0.0}}"#
@@ -295,7 +295,7 @@ async fn digits_and_order_survive() {
         .call("create_note", json!({"title": "t", "content": "c"}))
         .await
         .ok();
-    let (uid, api) = (uid_of(&made), &world().api);
+    let (uid, api) = (uid_of(&made), &shared().api);
     let direct = api.direct_client("acme", &client.user).await;
     direct
         .put_text(&format!("/v1/notes/{uid}"), &raw.replace("UID", &uid))

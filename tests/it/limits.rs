@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Client, Fault, Gate, Metrics, Sidecar, Stage, ToolClient, world};
+use crate::harness::{Client, Fault, Gate, Metrics, Server, Stage, ToolClient, shared};
 
 crate::tests![
     rates_are_per_caller,
@@ -10,9 +10,9 @@ crate::tests![
     calls_over_the_limit_are_refused_at_once,
 ];
 
-async fn refusals(sidecar: &Sidecar, limit: &str) -> f64 {
+async fn refusals(server: &Server, limit: &str) -> f64 {
     let label = format!("limit=\"{limit}\"");
-    Metrics::of(sidecar)
+    Metrics::of(server)
         .await
         .sum("toolbridge_mcp_limit_refusals_total", &[&label])
 }
@@ -24,8 +24,8 @@ async fn rates_are_per_caller() {
         ("TOOLBRIDGE_SERVER_CALLS_PER_MINUTE", "1"),
         ("TOOLBRIDGE_SERVER_CALLS_BURST", "3"),
     ];
-    let sidecar = Sidecar::with("acme", &world().api, &settings).await;
-    let (ann, bob) = (Client::modern(&sidecar), Client::modern(&sidecar));
+    let server = Server::with("acme", &shared().api, &settings).await;
+    let (ann, bob) = (Client::modern(&server), Client::modern(&server));
     for _ in 0..BURST {
         ann.call("list_notes", json!({})).await.ok();
     }
@@ -49,18 +49,18 @@ async fn rates_are_per_caller() {
         BURST,
         "what was refused was not sent"
     );
-    assert_eq!(refusals(&sidecar, "rate").await, 2.0);
+    assert_eq!(refusals(&server, "rate").await, 2.0);
     bob.traffic().await;
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn connection_limits_are_per_caller() {
     let settings = [("TOOLBRIDGE_SERVER_CONNECTIONS_PER_PRINCIPAL", "2")];
-    let sidecar = Sidecar::with("acme", &world().api, &settings).await;
+    let server = Server::with("acme", &shared().api, &settings).await;
     let ann: Vec<_> = {
-        let first = Client::modern(&sidecar);
+        let first = Client::modern(&server);
         let more = (0..2)
-            .map(|_| Client::of(&sidecar, first.era, first.user.clone()))
+            .map(|_| Client::of(&server, first.era, first.user.clone()))
             .collect::<Vec<_>>();
         std::iter::once(first).chain(more).collect()
     };
@@ -75,13 +75,13 @@ async fn connection_limits_are_per_caller() {
         "{refused}"
     );
     assert_eq!(refused.json()["error"], "too_many_connections", "{refused}");
-    assert_eq!(refusals(&sidecar, "connections_per_principal").await, 1.0);
-    let bob = Client::modern(&sidecar);
+    assert_eq!(refusals(&server, "connections_per_principal").await, 1.0);
+    let bob = Client::modern(&server);
     bob.call("list_notes", json!({})).await.ok();
     // Those that are held go on, and one that is closed makes room.
     let mut ann = ann;
     drop(ann.remove(0));
-    Metrics::until(&sidecar, "a connection to be closed", |metrics| {
+    Metrics::until(&server, "a connection to be closed", |metrics| {
         metrics.sum("toolbridge_mcp_connections_open", &[]) == 2.0
     })
     .await;
@@ -90,7 +90,7 @@ async fn connection_limits_are_per_caller() {
     }
     ann[0].traffic().await;
     bob.traffic().await;
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn calls_over_the_limit_are_refused_at_once() {
@@ -98,26 +98,26 @@ async fn calls_over_the_limit_are_refused_at_once() {
         ("TOOLBRIDGE_API_MAX_CALLS", "1"),
         ("TOOLBRIDGE_API_QUEUE_LENGTH", "1"),
     ];
-    let sidecar = Sidecar::with("acme", &world().api, &settings).await;
+    let server = Server::with("acme", &shared().api, &settings).await;
     let (ann, bob, cleo) = (
-        Client::modern(&sidecar),
-        Client::modern(&sidecar),
-        Client::modern(&sidecar),
+        Client::modern(&server),
+        Client::modern(&server),
+        Client::modern(&server),
     );
     let gate = Gate::closed();
-    sidecar
+    server
         .forwarder
         .inject(&ann.user, Stage::Operation, Fault::Wait(gate.clone()));
     let first = ann.call("list_notes", json!({}));
     let second = async {
-        sidecar
+        server
             .forwarder
             .until_seen(&ann.user, Stage::Operation, 1)
             .await;
         bob.call("list_notes", json!({})).await
     };
     let third = async {
-        Metrics::until(&sidecar, "one to wait", |metrics| {
+        Metrics::until(&server, "one to wait", |metrics| {
             metrics.sum("toolbridge_mcp_tool_calls_waiting", &[]) == 1.0
         })
         .await;
@@ -140,12 +140,12 @@ async fn calls_over_the_limit_are_refused_at_once() {
         (&json!(true), &json!(1000))
     );
     assert!(cleo.traffic().await.0.is_empty(), "nothing was sent");
-    assert_eq!(refusals(&sidecar, "queue_full").await, 1.0);
+    assert_eq!(refusals(&server, "queue_full").await, 1.0);
     cleo.call("create_note", json!({"title": "t", "content": "c"}))
         .await
         .ok();
     for client in [&ann, &bob, &cleo] {
         client.traffic().await;
     }
-    sidecar.stop().await;
+    server.stop().await;
 }

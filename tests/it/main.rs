@@ -1,4 +1,4 @@
-//! The suite that drives the real sidecar against the real API.
+//! The suite that drives the real MCP server against the real API.
 //!
 //! [`harness`] starts the programs and puts a recording forwarder between them; [`entities`] is the
 //! table of what ToolBridge keeps, by which most tests are driven: a sixth entity is one more row.

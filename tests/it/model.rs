@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::harness::{Api, CallResult, Client, Era, Rng, Sidecar, SseClient, ToolClient, world};
+use crate::harness::{Api, CallResult, Client, Era, Rng, Server, SseClient, ToolClient, shared};
 
 crate::tests![
     a_sequence_ends_where_the_model_says,
@@ -359,14 +359,14 @@ async fn a_sequence_ends_where_the_model_says() {
         (2, Era::Modern),
         (3, Era::Legacy("2025-11-25")),
     ] {
-        let client = Client::new(&world().acme, era);
+        let client = Client::new(&shared().acme, era);
         run(&client, seed, 120).await;
         client.traffic().await;
     }
 }
 
 async fn a_sequence_on_a_stream_ends_where_the_model_says() {
-    let client = SseClient::start(&world().acme, "2024-11-05").await;
+    let client = SseClient::start(&shared().acme, "2024-11-05").await;
     run(&client, 4, 120).await;
     client.traffic().await;
 }
@@ -377,10 +377,10 @@ async fn a_sequence_on_postgresql_ends_where_the_model_says() {
         return;
     };
     let api = Api::with(&[("DATABASE_URL", &url)]).await;
-    let sidecar = Sidecar::start("acme", &api).await;
-    let client = Client::modern(&sidecar);
+    let server = Server::start("acme", &api).await;
+    let client = Client::modern(&server);
     run(&client, 5, 120).await;
     client.traffic().await;
-    sidecar.stop().await;
+    server.stop().await;
     api.stop().await;
 }

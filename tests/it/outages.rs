@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::entities::{self, uid_of, without};
-use crate::harness::{Api, Client, Fault, Gate, HttpReply, Sidecar, Stage, ToolClient, world};
+use crate::harness::{Api, Client, Fault, Gate, HttpReply, Server, Stage, ToolClient, shared};
 
 crate::tests![
     an_unreachable_api_is_an_error_until_it_returns,
@@ -29,8 +29,8 @@ const HASTY: [(&str, &str); 2] = [
 
 async fn an_unreachable_api_is_an_error_until_it_returns() {
     let api = Api::start().await;
-    let sidecar = Sidecar::without_forwarder("acme", &api, &[]).await;
-    let client = Client::modern(&sidecar);
+    let server = Server::without_forwarder("acme", &api, &[]).await;
+    let client = Client::modern(&server);
     let note = client
         .call("create_note", json!({"title": "t", "content": "c"}))
         .await
@@ -51,7 +51,7 @@ async fn an_unreachable_api_is_an_error_until_it_returns() {
     assert_eq!(
         HttpReply::of(client.get("/healthz")).await.status,
         200,
-        "the sidecar itself is well"
+        "the server itself is well"
     );
     ready_becomes(&client, 503).await;
 
@@ -63,14 +63,14 @@ async fn an_unreachable_api_is_an_error_until_it_returns() {
         .ok();
     assert_eq!(
         read, note,
-        "the same sidecar works again, and nothing is lost"
+        "the same server works again, and nothing is lost"
     );
     api.until_no_session_is_open().await;
-    sidecar.stop().await;
+    server.stop().await;
     api.stop().await;
 }
 
-/// A verdict on readiness is kept for a moment.
+/// The result of a readiness check is kept for a moment.
 async fn ready_becomes(client: &Client<'_>, status: u16) {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
@@ -83,7 +83,7 @@ async fn ready_becomes(client: &Client<'_>, status: u16) {
 }
 
 async fn an_api_that_is_out_of_service_is_reported_as_such() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     for stage in [Stage::Opening, Stage::Operation] {
         for (tool, arguments) in [
             ("list_notes", json!({})),
@@ -96,7 +96,7 @@ async fn an_api_that_is_out_of_service_is_reported_as_such() {
                 headers,
                 json!({"error": "storage is unavailable"}).to_string(),
             );
-            client.sidecar.forwarder.inject(&client.user, stage, away);
+            client.server.forwarder.inject(&client.user, stage, away);
             let called = client.call(tool, arguments).await;
             let error = called.failed("unavailable", "api_unavailable");
             assert_eq!(
@@ -110,7 +110,7 @@ async fn an_api_that_is_out_of_service_is_reported_as_such() {
 }
 
 async fn a_silent_api_times_out_at_the_deadline() {
-    let sidecar = Sidecar::with("acme", &world().api, &HASTY).await;
+    let server = Server::with("acme", &shared().api, &HASTY).await;
     for (stage, tool, arguments, code, retryable) in [
         (Stage::Opening, "list_notes", json!({}), "api_timeout", true),
         (
@@ -149,9 +149,9 @@ async fn a_silent_api_times_out_at_the_deadline() {
             true,
         ),
     ] {
-        let client = Client::modern(&sidecar);
+        let client = Client::modern(&server);
         client
-            .sidecar
+            .server
             .forwarder
             .inject(&client.user, stage, Fault::Hang);
         let begun = Instant::now();
@@ -167,15 +167,15 @@ async fn a_silent_api_times_out_at_the_deadline() {
         let opened = usize::from(stage == Stage::Operation);
         assert_eq!(traffic.count(Stage::Ending), opened, "{traffic}");
     }
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn a_read_whose_answer_is_lost_is_retried() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     for fault in [Fault::LoseAnswer, Fault::TruncateAnswer] {
         let before = client.traffic().await.count(Stage::Operation);
         client
-            .sidecar
+            .server
             .forwarder
             .inject(&client.user, Stage::Operation, fault);
         let page = client.call("list_notes", json!({})).await.ok();
@@ -185,7 +185,7 @@ async fn a_read_whose_answer_is_lost_is_retried() {
 }
 
 async fn a_lost_answer_to_a_write_is_an_unknown_outcome() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     for entity in entities::all() {
         let parent = entity.make_parent(&client).await;
         // Those that are not known to do no more when they are carried out twice.
@@ -197,7 +197,7 @@ async fn a_lost_answer_to_a_write_is_an_unknown_outcome() {
                     false => Fault::LoseAnswer,
                 };
                 client
-                    .sidecar
+                    .server
                     .forwarder
                     .inject(&client.user, Stage::Operation, fault);
                 let called = client
@@ -240,7 +240,7 @@ async fn only_item(client: &Client<'_>, list: &str) -> Value {
 
 async fn a_retried_create_makes_one_item() {
     for entity in entities::all() {
-        let client = Client::modern(&world().acme);
+        let client = Client::modern(&shared().acme);
         let parent = entity.make_parent(&client).await;
         lose_answers(&client, 1);
         // It is sent again, the API has its UID already, and what it has is what was sent.
@@ -256,7 +256,7 @@ async fn a_retried_create_makes_one_item() {
 
 async fn a_create_whose_answers_are_all_lost_names_its_uid() {
     for entity in entities::all() {
-        let client = Client::modern(&world().acme);
+        let client = Client::modern(&shared().acme);
         let parent = entity.make_parent(&client).await;
         lose_answers(&client, 3);
         let called = entity.make(&client, &parent).await;
@@ -282,7 +282,7 @@ async fn a_create_whose_answers_are_all_lost_names_its_uid() {
 fn lose_answers(client: &Client<'_>, how_many: usize) {
     for _ in 0..how_many {
         client
-            .sidecar
+            .server
             .forwarder
             .inject(&client.user, Stage::Operation, Fault::LoseAnswer);
     }
@@ -290,11 +290,11 @@ fn lose_answers(client: &Client<'_>, how_many: usize) {
 
 async fn a_duplicated_create_makes_one_item() {
     for entity in entities::all() {
-        let client = Client::modern(&world().acme);
+        let client = Client::modern(&shared().acme);
         let parent = entity.make_parent(&client).await;
         let seen = client.traffic().await.0.len();
         client
-            .sidecar
+            .server
             .forwarder
             .inject(&client.user, Stage::Operation, Fault::SendTwice);
         let made = entity.make(&client, &parent).await.ok();
@@ -321,21 +321,21 @@ async fn a_duplicated_create_makes_one_item() {
 }
 
 async fn a_uid_of_another_item_is_a_conflict() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let gate = Gate::closed();
     client
-        .sidecar
+        .server
         .forwarder
         .inject(&client.user, Stage::Operation, Fault::Wait(gate.clone()));
     let occupied = async {
         let traffic = client
-            .sidecar
+            .server
             .forwarder
             .until_seen(&client.user, Stage::Operation, 1)
             .await;
         let uid = traffic.operations()[0].json()["uid"].clone();
         let theirs = json!({"uid": uid, "title": "theirs", "content": "theirs"});
-        let (status, _) = world()
+        let (status, _) = shared()
             .api
             .ask("acme", &client.user, "POST", "/v1/notes", Some(&theirs))
             .await;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::entities::{self, stored, uid_of, with, with_parent};
-use crate::harness::{CONTENT, Client, Fault, Stage, ToolClient, world};
+use crate::harness::{CONTENT, Client, Fault, Stage, ToolClient, shared};
 
 crate::tests![
     reads_every_list_to_its_end,
@@ -25,9 +25,9 @@ const MAX_PAGE: usize = 24 << 10;
 
 async fn reads_every_list_to_its_end() {
     for entity in entities::all() {
-        let client = Client::modern(&world().acme);
+        let client = Client::modern(&shared().acme);
         let parent = entity.make_parent(&client).await;
-        let direct = world().api.direct_client("acme", &client.user).await;
+        let direct = shared().api.direct_client("acme", &client.user).await;
         let mut made = Vec::new();
         for number in 0..MANY {
             let body = with(
@@ -80,7 +80,7 @@ async fn reads_every_list_to_its_end() {
 }
 
 async fn a_list_that_changes_while_being_read_loses_nothing() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let mut untouched = BTreeSet::new();
     for number in 0..12 {
         let note = client
@@ -115,7 +115,7 @@ async fn a_list_that_changes_while_being_read_loses_nothing() {
 }
 
 async fn long_texts_are_truncated_at_a_character_and_named() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let fits = "é".repeat(280);
     let long = format!("{}🌍🌍", "é".repeat(279));
     let arguments = json!({
@@ -159,12 +159,12 @@ fn item() -> Value {
 }
 
 async fn the_last_page_of_a_compatible_api_has_no_cursor() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     for (items, next) in [(0, false), (2, false), (3, true)] {
         let items: Vec<_> = (0..items).map(|_| item()).collect();
         let page = Fault::json(200, &json!({"items": items, "nextCursor": "bW9yZQ"}));
         client
-            .sidecar
+            .server
             .forwarder
             .inject(&client.user, Stage::Operation, page);
         let called = client.call("list_notes", json!({"limit": 3})).await;
@@ -174,13 +174,13 @@ async fn the_last_page_of_a_compatible_api_has_no_cursor() {
 }
 
 async fn a_short_page_with_a_next_link_has_a_cursor() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let headers = vec![
         ("content-type", "application/json".to_owned()),
         ("link", "</v1/notes?cursor=bW9yZQ>; rel=\"next\"".to_owned()),
     ];
     let body = json!({"items": [item()], "nextCursor": "bW9yZQ"}).to_string();
-    client.sidecar.forwarder.inject(
+    client.server.forwarder.inject(
         &client.user,
         Stage::Operation,
         Fault::Answer(200, headers, body),
@@ -193,7 +193,7 @@ async fn a_short_page_with_a_next_link_has_a_cursor() {
 }
 
 async fn unknown_keys_of_the_api_pass_through() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let known = with(
         &item(),
         &json!({"colour": "red", "payload": {"future": {"field": [1, null]}}}),
@@ -201,12 +201,12 @@ async fn unknown_keys_of_the_api_pass_through() {
     let expected = json!({"items": [entities::as_result(&known)], "total": 1});
     let page = json!({"items": [known], "total": 1});
     client
-        .sidecar
+        .server
         .forwarder
         .inject(&client.user, Stage::Operation, Fault::json(200, &page));
     assert_eq!(client.call("list_notes", json!({})).await.ok(), expected);
     client
-        .sidecar
+        .server
         .forwarder
         .inject(&client.user, Stage::Operation, Fault::json(200, &known));
     let read = client

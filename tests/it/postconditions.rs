@@ -13,8 +13,8 @@ use crate::audit::{MARK, calls_in, text_of};
 use crate::entities::{self, OPERATIONS, uid_of};
 use crate::harness::collector;
 use crate::harness::process::logs;
-use crate::harness::sidecar::{forwarders, trails};
-use crate::harness::{CONTENT, Client, SECRETS, Sidecar, ToolClient, trial, world};
+use crate::harness::server::{forwarders, trails};
+use crate::harness::{CONTENT, Client, SECRETS, Server, ToolClient, shared, trial};
 
 /// In this order, one after the other.
 pub fn tests() -> Vec<Trial> {
@@ -80,22 +80,22 @@ async fn every_request_was_signed() {
 }
 
 async fn every_session_has_ended() {
-    let api = &world().api;
+    let api = &shared().api;
     api.until_no_session_is_open().await;
     let opened = api.metric("toolbridge_api_sessions_opened_total").await;
     let ended = api.metric("toolbridge_api_sessions_ended_total").await;
     assert!(ended <= opened, "{ended} of {opened}");
-    // A sidecar that was killed with sessions open would show here; one that is asked to leave
+    // A server that was killed with sessions open would show here; one that is asked to leave
     // never does.
-    for sidecar in [&world().acme, &world().globex] {
-        sidecar.process.signal("TERM");
+    for server in [&shared().acme, &shared().globex] {
+        server.process.signal("TERM");
         assert_eq!(
-            sidecar.process.exit().await,
+            server.process.exit().await,
             Some(0),
             "{}",
-            sidecar.process.all_output()
+            server.process.all_output()
         );
-        let sessions = sidecar.process.logged("drained", "msg").await;
+        let sessions = server.process.logged("drained", "msg").await;
         assert_eq!(sessions, "drained", "with nothing cut off");
     }
 }
@@ -111,18 +111,18 @@ async fn every_call_is_in_an_audit_trail() {
         calls_in(trail).await;
     }
     assert!(there.count() >= 2, "{trails:?}");
-    for sidecar in [&world().acme, &world().globex] {
+    for server in [&shared().acme, &shared().globex] {
         let called = |line: &Value| {
             let names =
                 ["correlation_id", "tool", "outcome", "user"].map(|name| line[name].to_string());
             (line["outcome"].is_string() && line["outcome"] != "refused").then(|| names.join(" "))
         };
-        let lines = sidecar.process.out.all();
+        let lines = server.process.out.all();
         let objects = lines
             .iter()
             .map(|line| serde_json::from_str::<Value>(line).unwrap());
         let mut logged: Vec<_> = objects.filter_map(|line| called(&line)).collect();
-        let mut written: Vec<_> = calls_in(&sidecar.trail())
+        let mut written: Vec<_> = calls_in(&server.trail())
             .await
             .iter()
             .filter_map(called)
@@ -226,12 +226,12 @@ async fn every_log_field_is_declared() {
     );
 }
 
-/// Callers that hang up, tokens that expired and an API that failed are no errors of the sidecar's
+/// Callers that hang up, tokens that expired and an API that failed are no errors of the server's
 /// own.
 async fn a_healthy_server_logs_no_error() {
-    let errors: Vec<_> = [&world().acme, &world().globex]
+    let errors: Vec<_> = [&shared().acme, &shared().globex]
         .iter()
-        .flat_map(|sidecar| [sidecar.process.out.all(), sidecar.process.err.all()].concat())
+        .flat_map(|server| [server.process.out.all(), server.process.err.all()].concat())
         .filter(|line| {
             serde_json::from_str::<Value>(line).is_ok_and(|line| line["level"] == "ERROR")
         })
@@ -319,8 +319,8 @@ async fn no_span_contains_a_secret() {
 
 async fn no_log_at_trace_level_contains_a_secret() {
     let level = "trace,rmcp=trace,hyper=trace,hyper_util=trace,reqwest=trace";
-    let sidecar = Sidecar::with("acme", &world().api, &[("TOOLBRIDGE_LOG_LEVEL", level)]).await;
-    let client = Client::modern(&sidecar);
+    let server = Server::with("acme", &shared().api, &[("TOOLBRIDGE_LOG_LEVEL", level)]).await;
+    let client = Client::modern(&server);
     for entity in entities::all() {
         let parent = entity.make_parent(&client).await;
         let uid = uid_of(&entity.make(&client, &parent).await.ok());
@@ -334,8 +334,8 @@ async fn no_log_at_trace_level_contains_a_secret() {
     }
     client.ask("tools/list", json!({})).await;
     client.traffic().await;
-    sidecar.stop().await;
-    let lines = [sidecar.process.out.all(), sidecar.process.err.all()].concat();
+    server.stop().await;
+    let lines = [server.process.out.all(), server.process.err.all()].concat();
     assert!(lines.len() > 50, "{} lines are not talkative", lines.len());
     let forbidden = Forbidden::of_this_run();
     for line in lines {
@@ -343,7 +343,7 @@ async fn no_log_at_trace_level_contains_a_secret() {
         assert_eq!(
             found, None,
             "{} logs what nobody may read: {line}",
-            sidecar.process.name
+            server.process.name
         );
     }
 }

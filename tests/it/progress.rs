@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::entities::{self, Entity, stored, uid_of, with_parent, without};
 use crate::harness::runner::in_every_era;
-use crate::harness::{Client, Era, HttpReply, StdioClient, ToolClient, world};
+use crate::harness::{Client, Era, HttpReply, StdioClient, ToolClient, shared};
 
 crate::tests![
     reports_progress_over_http,
@@ -47,7 +47,7 @@ pub fn check_progress(told: &[Value], token: &str) {
 }
 
 async fn reports_progress_over_http() {
-    in_every_era(&world().acme, async |client| {
+    in_every_era(&shared().acme, async |client| {
         let params = two_steps(client, &entity(), &json!({"progressToken": "steps"})).await;
         let answer = HttpReply::of(client.request("tools/call", params)).await;
         assert!(
@@ -75,7 +75,7 @@ async fn reports_progress_over_http() {
 }
 
 async fn sends_no_progress_without_a_stream() {
-    in_every_era(&world().acme, async |client| {
+    in_every_era(&shared().acme, async |client| {
         let params = two_steps(client, &entity(), &json!({"progressToken": "steps"})).await;
         let mut request = client.request("tools/call", params).build().unwrap();
         request
@@ -103,7 +103,7 @@ async fn reports_progress_over_stdio() {
         Era::Legacy("2025-11-25"),
         Era::Legacy("2024-11-05"),
     ] {
-        let stdio = StdioClient::start(&world().acme, era).await;
+        let stdio = StdioClient::start(&shared().acme, era).await;
         let params = two_steps(&stdio, &entity(), &json!({"progressToken": "steps"})).await;
         let before = stdio.answers().len();
         let answer = stdio.ask("tools/call", params).await;
@@ -120,7 +120,7 @@ async fn reports_progress_over_stdio() {
 }
 
 async fn sends_no_progress_without_a_progress_token() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let params = two_steps(&client, &entity(), &json!({})).await;
     let answer = client.ask("tools/call", params).await;
     let item = answer.result()["structuredContent"].clone();

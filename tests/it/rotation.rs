@@ -1,4 +1,4 @@
-//! The tenant's secret is replaced while callers go on: the API takes both, then the sidecar signs
+//! The tenant's secret is replaced while callers go on: the API takes both, then the server signs
 //! with the new one, then the API takes the new one alone. And what signing with the whole request
 //! brings: a caught request is worth nothing.
 
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::harness::process::PipeLines;
 use crate::harness::token::new_secret;
-use crate::harness::{Api, Client, Era, SECRETS, Sidecar, ToolClient, User, reserved_port, world};
+use crate::harness::{Api, Client, Era, SECRETS, Server, ToolClient, User, reserved_port, shared};
 
 crate::tests![
     a_rotation_with_version_2_fails_no_call,
@@ -34,7 +34,7 @@ async fn a_rotation_with_version_1_fails_no_call() {
 
 async fn rotate(signature: &str, demands: &[(&str, &str)]) {
     let (old, new, port) = (SECRETS.tenant.as_str(), new_secret(), reserved_port());
-    let sidecar = |secret: &str| {
+    let server = |secret: &str| {
         [
             ("TOOLBRIDGE_PORT", port.clone()),
             ("TOOLBRIDGE_TENANT_HEADER_SECRET", secret.to_owned()),
@@ -43,11 +43,11 @@ async fn rotate(signature: &str, demands: &[(&str, &str)]) {
         ]
     };
     let beside = async |api: &Api, secret: &str| {
-        let settings = sidecar(secret);
+        let settings = server(secret);
         let settings = settings
             .each_ref()
             .map(|(name, value)| (*name, value.as_str()));
-        Sidecar::without_forwarder("acme", api, &settings).await
+        Server::without_forwarder("acme", api, &settings).await
     };
     let knows = |secrets: &[(&'static str, &str)]| -> Vec<(String, String)> {
         let all = secrets.iter().chain(demands);
@@ -120,26 +120,26 @@ async fn rotate(signature: &str, demands: &[(&str, &str)]) {
     api.stop().await;
 }
 
-async fn start_with_old_secret(api: &Api, old: &str) -> Sidecar {
-    Sidecar::without_forwarder("acme", api, &[("TOOLBRIDGE_TENANT_HEADER_SECRET", old)]).await
+async fn start_with_old_secret(api: &Api, old: &str) -> Server {
+    Server::without_forwarder("acme", api, &[("TOOLBRIDGE_TENANT_HEADER_SECRET", old)]).await
 }
 
 /// Callers that write, one note after the other.
 struct Load<'a> {
-    sidecar: &'a Sidecar,
+    server: &'a Server,
     users: Vec<User>,
     completed: Vec<AtomicUsize>,
     moved: watch::Sender<usize>,
-    /// Whether there is a sidecar to call.
+    /// Whether there is a server to call.
     there: watch::Sender<bool>,
     done: watch::Sender<bool>,
 }
 
 impl<'a> Load<'a> {
-    fn new(sidecar: &'a Sidecar) -> Self {
+    fn new(server: &'a Server) -> Self {
         Self {
-            sidecar,
-            users: (0..CALLERS).map(|_| sidecar.new_user()).collect(),
+            server,
+            users: (0..CALLERS).map(|_| server.new_user()).collect(),
             completed: (0..CALLERS).map(|_| AtomicUsize::new(0)).collect(),
             moved: watch::Sender::new(0),
             there: watch::Sender::new(true),
@@ -163,7 +163,7 @@ impl<'a> Load<'a> {
     /// What was acknowledged. A program that is being replaced may be away; nothing else may be
     /// wrong.
     async fn call(&self, number: usize) -> BTreeSet<String> {
-        let client = Client::of(self.sidecar, Era::Modern, self.users[number].clone());
+        let client = Client::of(self.server, Era::Modern, self.users[number].clone());
         let mut acknowledged = BTreeSet::new();
         while !*self.done.borrow() {
             let arguments = json!({"title": "t", "content": "c"});
@@ -230,10 +230,9 @@ async fn every_combination_of_signature_versions_works() {
         ("v1", "v2", false),
     ] {
         let api = Api::with(&[("TENANT_SIGNATURE_DEMANDED", demanded)]).await;
-        let sidecar =
-            Sidecar::without_forwarder("acme", &api, &[("TOOLBRIDGE_TENANT_SIGNATURE", sent)])
-                .await;
-        let client = Client::modern(&sidecar);
+        let server =
+            Server::without_forwarder("acme", &api, &[("TOOLBRIDGE_TENANT_SIGNATURE", sent)]).await;
+        let client = Client::modern(&server);
         let called = client
             .call("create_note", json!({"title": "t", "content": "c"}))
             .await;
@@ -243,14 +242,14 @@ async fn every_combination_of_signature_versions_works() {
             "{sent} to an API that wants {demanded}: {called}"
         );
         api.until_no_session_is_open().await;
-        sidecar.stop().await;
+        server.stop().await;
         api.stop().await;
     }
 }
 
 /// Somebody between the two programs has heard all of it, the token included.
 async fn a_replayed_request_is_refused() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     client
         .call("create_note", json!({"title": "t", "content": "c"}))
         .await
@@ -261,7 +260,8 @@ async fn a_replayed_request_is_refused() {
             let mut headers = caught.headers.clone();
             headers.remove("host");
             headers.remove("content-length");
-            let request = http.request(caught.method.clone(), format!("{}{path}", world().api.url));
+            let request =
+                http.request(caught.method.clone(), format!("{}{path}", shared().api.url));
             let answer = request
                 .headers(headers)
                 .body(body.to_vec())

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::entities::{self, OPERATIONS, stored, uid_of, with_parent, without};
-use crate::harness::{Client, Fault, Gate, Stage, ToolClient, Traffic, world};
+use crate::harness::{Client, Fault, Gate, Stage, ToolClient, Traffic, shared};
 
 crate::tests![
     every_tool_recovers_a_lost_session_once,
@@ -38,12 +38,12 @@ async fn every_tool_recovers_a_lost_session_once() {
     for entity in entities::all() {
         for operation in OPERATIONS {
             for refusal in refusals() {
-                let client = Client::modern(&world().acme);
+                let client = Client::modern(&shared().acme);
                 let parent = entity.make_parent(&client).await;
                 let uid = uid_of(&entity.make(&client, &parent).await.ok());
                 let before = counts(&client.traffic().await);
                 client
-                    .sidecar
+                    .server
                     .forwarder
                     .inject(&client.user, Stage::Operation, refusal);
                 let arguments = entity.minimal_arguments(operation, &uid, &parent);
@@ -76,11 +76,11 @@ async fn a_second_session_loss_is_an_error() {
             ("list_notes", json!({})),
             ("create_note", json!({"title": "t", "content": "c"})),
         ] {
-            let client = Client::modern(&world().acme);
+            let client = Client::modern(&shared().acme);
             for which in [one, other] {
                 let refusal = refusals().into_iter().nth(which).unwrap();
                 client
-                    .sidecar
+                    .server
                     .forwarder
                     .inject(&client.user, Stage::Operation, refusal);
             }
@@ -105,7 +105,7 @@ async fn both_requests_of_an_update_share_one_recovery() {
             (&[WELL, LOST, LOST], Some("session_lost")),
             (&[LOST, WELL, LOST], Some("session_lost")),
         ] {
-            let client = Client::modern(&world().acme);
+            let client = Client::modern(&shared().acme);
             let parent = entity.make_parent(&client).await;
             let uid = uid_of(&entity.make(&client, &parent).await.ok());
             let before = counts(&client.traffic().await);
@@ -117,7 +117,7 @@ async fn both_requests_of_an_update_share_one_recovery() {
                     refusal
                 };
                 client
-                    .sidecar
+                    .server
                     .forwarder
                     .inject(&client.user, Stage::Operation, fault);
             }
@@ -145,12 +145,12 @@ async fn during_a_call(client: &Client<'_>, happens: impl AsyncFnOnce(&str)) -> 
     let gate = Gate::closed();
     let seen = client.traffic().await.count(Stage::Operation);
     client
-        .sidecar
+        .server
         .forwarder
         .inject(&client.user, Stage::Operation, Fault::Wait(gate.clone()));
     let meanwhile = async {
         let traffic = client
-            .sidecar
+            .server
             .forwarder
             .until_seen(&client.user, Stage::Operation, seen + 1)
             .await;
@@ -163,10 +163,10 @@ async fn during_a_call(client: &Client<'_>, happens: impl AsyncFnOnce(&str)) -> 
 }
 
 async fn recovers_a_session_that_the_api_forgot() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let note = during_a_call(&client, async |session| {
         let path = format!("/v1/sync/sessions/{session}");
-        let (status, _) = world()
+        let (status, _) = shared()
             .api
             .ask("acme", &client.user, "DELETE", &path, None)
             .await;
@@ -188,14 +188,14 @@ async fn recovers_a_session_that_the_api_forgot() {
 }
 
 async fn recovers_from_a_wipe_during_a_call() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     client
         .call("create_note", json!({"title": "t", "content": "c"}))
         .await
         .ok();
     let note = during_a_call(&client, async |_| {
         let wipe = json!({"confirm": "WIPE"});
-        let direct = world().api.direct_client("acme", &client.user).await;
+        let direct = shared().api.direct_client("acme", &client.user).await;
         let (status, answer) = direct.ask("POST", "/v1/sync/wipe", Some(&wipe)).await;
         assert_eq!((status, &answer["epoch"]), (200, &json!(2)), "{answer}");
     })
@@ -214,7 +214,7 @@ async fn recovers_from_a_wipe_during_a_call() {
 }
 
 async fn other_conflicts_are_not_mistaken_for_a_lost_session() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let note = client
         .call("create_note", json!({"title": "t", "content": "c"}))
         .await
@@ -222,7 +222,7 @@ async fn other_conflicts_are_not_mistaken_for_a_lost_session() {
     let before = client.traffic().await.0.len();
     let conflict = Fault::json(409, &json!({"error": "locked"}));
     client
-        .sidecar
+        .server
         .forwarder
         .inject(&client.user, Stage::Operation, conflict);
     let called = client

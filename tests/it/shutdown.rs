@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::harness::client::CallResult;
 use crate::harness::{
-    Api, Client, Era, Fault, Gate, HttpReply, Sidecar, Stage, StdioClient, ToolClient, world,
+    Api, Client, Era, Fault, Gate, HttpReply, Server, Stage, StdioClient, ToolClient, shared,
 };
 
 crate::tests![
@@ -23,17 +23,17 @@ pub const SOON: Duration = Duration::from_secs(5);
 
 async fn an_idle_server_exits_at_once() {
     for signal in ["TERM", "INT"] {
-        let sidecar = Sidecar::start("acme", &world().api).await;
-        let client = Client::modern(&sidecar);
+        let server = Server::start("acme", &shared().api).await;
+        let client = Client::modern(&server);
         // The client keeps its connection, which must not hold the server back.
         client.call("list_notes", json!({})).await.ok();
         let begun = Instant::now();
-        sidecar.process.signal(signal);
+        server.process.signal(signal);
         assert_eq!(
-            sidecar.process.exit().await,
+            server.process.exit().await,
             Some(0),
             "{}",
-            sidecar.process.all_output()
+            server.process.all_output()
         );
         assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
         let traffic = client.traffic().await;
@@ -43,22 +43,22 @@ async fn an_idle_server_exits_at_once() {
 
 async fn a_call_in_flight_is_answered_before_exit() {
     for era in Era::all() {
-        let sidecar = Sidecar::start("acme", &world().api).await;
-        let client = Client::new(&sidecar, era);
+        let server = Server::start("acme", &shared().api).await;
+        let client = Client::new(&server, era);
         let gate = Gate::closed();
-        sidecar
+        server
             .forwarder
             .inject(&client.user, Stage::Operation, Fault::Wait(gate.clone()));
         let arguments = json!({"title": "t", "content": "c"});
         let leaving = async {
-            sidecar
+            server
                 .forwarder
                 .until_seen(&client.user, Stage::Operation, 1)
                 .await;
-            sidecar.process.signal("TERM");
-            sidecar.process.logged("SIGTERM", "level").await;
+            server.process.signal("TERM");
+            server.process.logged("SIGTERM", "level").await;
             // New connections are refused.
-            while tokio::net::TcpStream::connect(sidecar.url.trim_start_matches("http://"))
+            while tokio::net::TcpStream::connect(server.url.trim_start_matches("http://"))
                 .await
                 .is_ok()
             {
@@ -71,14 +71,14 @@ async fn a_call_in_flight_is_answered_before_exit() {
         CallResult::read(&client, "create_note", &arguments, answer.json()).ok();
         let begun = Instant::now();
         assert_eq!(
-            sidecar.process.exit().await,
+            server.process.exit().await,
             Some(0),
             "{}",
-            sidecar.process.all_output()
+            server.process.all_output()
         );
         assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
         assert_eq!(
-            sidecar.forwarder.so_far(&client.user).lines(),
+            server.forwarder.so_far(&client.user).lines(),
             ["open", "POST /v1/notes", "end"]
         );
     }
@@ -87,23 +87,23 @@ async fn a_call_in_flight_is_answered_before_exit() {
 async fn a_call_that_outlives_the_drain_is_aborted_and_its_session_ended() {
     const CALLS: usize = 10;
     let api = Api::start().await;
-    let sidecar = Sidecar::with("acme", &api, &[("TOOLBRIDGE_SERVER_DRAIN_TIMEOUT", "2s")]).await;
-    let client = Client::modern(&sidecar);
+    let server = Server::with("acme", &api, &[("TOOLBRIDGE_SERVER_DRAIN_TIMEOUT", "2s")]).await;
+    let client = Client::modern(&server);
     for _ in 0..CALLS {
-        sidecar
+        server
             .forwarder
             .inject(&client.user, Stage::Operation, Fault::Hang);
     }
     let calls: Vec<_> = (0..CALLS)
         .map(|_| tokio::spawn(client.calling("list_notes", json!({})).send()))
         .collect();
-    let seen = sidecar
+    let seen = server
         .forwarder
         .until_seen(&client.user, Stage::Operation, CALLS);
     assert_eq!(seen.await.count(Stage::Ending), 0);
     let begun = Instant::now();
-    sidecar.process.signal("TERM");
-    let code = sidecar.process.exit().await;
+    server.process.signal("TERM");
+    let code = server.process.exit().await;
     assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
     for call in calls {
         assert!(
@@ -111,38 +111,38 @@ async fn a_call_that_outlives_the_drain_is_aborted_and_its_session_ended() {
             "the caller is not left waiting"
         );
     }
-    assert_eq!(code, Some(0), "{}", sidecar.process.all_output());
+    assert_eq!(code, Some(0), "{}", server.process.all_output());
     let open = api.metric("toolbridge_api_sessions_open").await;
     api.stop().await;
     assert_eq!(
         open,
         0.0,
         "sessions were left behind:\n{}",
-        sidecar.process.all_output()
+        server.process.all_output()
     );
 }
 
 async fn a_second_signal_exits_at_once() {
     let api = Api::start().await;
-    let sidecar = Sidecar::start("acme", &api).await;
-    let client = Client::modern(&sidecar);
-    sidecar
+    let server = Server::start("acme", &api).await;
+    let client = Client::modern(&server);
+    server
         .forwarder
         .inject(&client.user, Stage::Operation, Fault::Hang);
     let calling = tokio::spawn(client.calling("list_notes", json!({})).send());
-    sidecar
+    server
         .forwarder
         .until_seen(&client.user, Stage::Operation, 1)
         .await;
-    sidecar.process.signal("TERM");
-    sidecar.process.logged("SIGTERM: finishing", "level").await;
+    server.process.signal("TERM");
+    server.process.logged("SIGTERM: finishing", "level").await;
     let begun = Instant::now();
-    sidecar.process.signal("TERM");
+    server.process.signal("TERM");
     assert_eq!(
-        sidecar.process.exit().await,
+        server.process.exit().await,
         Some(1),
         "{}",
-        sidecar.process.all_output()
+        server.process.all_output()
     );
     assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
     assert!(calling.await.unwrap().is_err());
@@ -150,8 +150,8 @@ async fn a_second_signal_exits_at_once() {
 }
 
 async fn a_signal_ends_the_session_of_a_stdio_call() {
-    let stdio = StdioClient::start(&world().acme, Era::Modern).await;
-    let forwarder = &stdio.sidecar().forwarder;
+    let stdio = StdioClient::start(&shared().acme, Era::Modern).await;
+    let forwarder = &stdio.server().forwarder;
     forwarder.inject(stdio.user(), Stage::Operation, Fault::Hang);
     stdio
         .begin("tools/call", json!({"name": "list_notes", "arguments": {}}))
@@ -177,11 +177,11 @@ async fn a_signal_ends_the_session_of_a_stdio_call() {
 }
 
 async fn drains_the_queue_of_sessions_to_close() {
-    let sidecar = Sidecar::start("acme", &world().api).await;
-    let client = Client::modern(&sidecar);
+    let server = Server::start("acme", &shared().api).await;
+    let client = Client::modern(&server);
     let gate = Gate::closed();
     for _ in 0..20 {
-        sidecar
+        server
             .forwarder
             .inject(&client.user, Stage::Ending, Fault::Wait(gate.clone()));
     }
@@ -190,16 +190,16 @@ async fn drains_the_queue_of_sessions_to_close() {
         called.ok();
     }
     // Every caller has its answer, no session is ended yet.
-    sidecar.process.signal("TERM");
-    sidecar.process.logged("SIGTERM", "level").await;
+    server.process.signal("TERM");
+    server.process.logged("SIGTERM", "level").await;
     gate.release();
     assert_eq!(
-        sidecar.process.exit().await,
+        server.process.exit().await,
         Some(0),
         "{}",
-        sidecar.process.all_output()
+        server.process.all_output()
     );
-    let traffic = sidecar.forwarder.so_far(&client.user);
+    let traffic = server.forwarder.so_far(&client.user);
     assert_eq!(
         traffic.count(Stage::Ending),
         20,

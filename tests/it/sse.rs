@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use crate::entities::uid_of;
 use crate::harness::client::{CallResult, LEGACY};
 use crate::harness::sse_client::SseClient;
-use crate::harness::{Client, Fault, Gate, HttpReply, Sidecar, Stage, ToolClient, User, world};
+use crate::harness::{Client, Fault, Gate, HttpReply, Server, Stage, ToolClient, User, shared};
 use crate::progress::{check_progress, entity, two_steps};
 
 crate::tests![
@@ -25,7 +25,7 @@ crate::tests![
 
 async fn a_stale_version_is_a_conflict_in_every_revision() {
     for version in LEGACY {
-        let stream = SseClient::start(&world().acme, version).await;
+        let stream = SseClient::start(&shared().acme, version).await;
         let tools = stream.ask("tools/list", json!({})).await;
         assert_eq!(
             tools["result"]["tools"].as_array().unwrap().len(),
@@ -55,7 +55,7 @@ async fn a_stale_version_is_a_conflict_in_every_revision() {
 
 async fn twenty_concurrent_streams_receive_only_their_own_messages() {
     let one = async |number: usize| {
-        let stream = SseClient::start(&world().acme, LEGACY[number % LEGACY.len()]).await;
+        let stream = SseClient::start(&shared().acme, LEGACY[number % LEGACY.len()]).await;
         for round in 0..5 {
             let title = format!("{number}-{round}");
             let note = json!({"title": title, "content": "c"});
@@ -72,7 +72,7 @@ async fn twenty_concurrent_streams_receive_only_their_own_messages() {
 }
 
 async fn a_stream_accepts_refreshed_tokens() {
-    let stream = SseClient::start(&world().acme, "2024-11-05").await;
+    let stream = SseClient::start(&shared().acme, "2024-11-05").await;
     let claims = json!({"sub": stream.user().sub, "exp": crate::harness::token::now_secs() + 1234});
     let fresh = User::with_claims(claims).token;
     assert_ne!(fresh, stream.user().token);
@@ -97,8 +97,8 @@ async fn a_stream_accepts_refreshed_tokens() {
 }
 
 async fn the_filter_of_a_stream_applies_to_its_messages() {
-    let sidecar = &world().acme;
-    let stream = SseClient::start_at(sidecar, "/sse?toolsets=notes,tasks", LEGACY[0]).await;
+    let server = &shared().acme;
+    let stream = SseClient::start_at(server, "/sse?toolsets=notes,tasks", LEGACY[0]).await;
     let listed = stream.ask("tools/list", json!({})).await;
     assert_eq!(listed["result"]["tools"].as_array().map(Vec::len), Some(16));
     // A message may leave out more, and bring nothing back.
@@ -127,9 +127,9 @@ async fn the_filter_of_a_stream_applies_to_its_messages() {
     stream.traffic().await;
 
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
-    let typo = http.get(format!("{}/sse?toolsets=note", sidecar.url));
+    let typo = http.get(format!("{}/sse?toolsets=note", server.url));
     let typo = typo
-        .bearer_auth(&sidecar.new_user().token)
+        .bearer_auth(&server.new_user().token)
         .send()
         .await
         .unwrap();
@@ -138,21 +138,21 @@ async fn the_filter_of_a_stream_applies_to_its_messages() {
 }
 
 async fn a_stream_refuses_messages_of_others() {
-    let stream = SseClient::start(&world().acme, "2024-11-05").await;
+    let stream = SseClient::start(&shared().acme, "2024-11-05").await;
     let message = json!({
         "jsonrpc": "2.0",
         "id": 100,
         "method": "tools/call",
         "params": {"name": "list_notes", "arguments": {}},
     });
-    let other = world().acme.new_user();
+    let other = shared().acme.new_user();
     assert_eq!(
         HttpReply::of(stream.post(&other.token, &message))
             .await
             .status,
         404
     );
-    let other_user = world().globex.new_user();
+    let other_user = shared().globex.new_user();
     assert_eq!(
         HttpReply::of(stream.post(&other_user.token, &message))
             .await
@@ -161,13 +161,13 @@ async fn a_stream_refuses_messages_of_others() {
     );
     assert_eq!(stream.received().len(), 1, "the handshake alone");
     for user in [stream.user(), &other, &other_user] {
-        assert!(world().acme.forwarder.so_far(user).0.is_empty());
+        assert!(shared().acme.forwarder.so_far(user).0.is_empty());
     }
 }
 
 async fn a_disconnect_ends_the_sessions() {
-    let stream = SseClient::start(&world().acme, "2024-11-05").await;
-    let (forwarder, user) = (&world().acme.forwarder, stream.user().clone());
+    let stream = SseClient::start(&shared().acme, "2024-11-05").await;
+    let (forwarder, user) = (&shared().acme.forwarder, stream.user().clone());
     for _ in 0..3 {
         forwarder.inject(&user, Stage::Operation, Fault::Hang);
         stream
@@ -181,8 +181,8 @@ async fn a_disconnect_ends_the_sessions() {
 }
 
 async fn a_cancelled_call_gets_no_answer_and_leaves_no_session() {
-    let stream = SseClient::start(&world().acme, "2024-11-05").await;
-    let forwarder = &world().acme.forwarder;
+    let stream = SseClient::start(&shared().acme, "2024-11-05").await;
+    let forwarder = &shared().acme.forwarder;
     forwarder.inject(stream.user(), Stage::Operation, Fault::Hang);
     let cancelled = stream
         .begin("tools/call", json!({"name": "list_notes", "arguments": {}}))
@@ -208,7 +208,7 @@ async fn a_cancelled_call_gets_no_answer_and_leaves_no_session() {
 }
 
 async fn reports_progress_on_the_stream() {
-    let stream = SseClient::start(&world().acme, "2024-11-05").await;
+    let stream = SseClient::start(&shared().acme, "2024-11-05").await;
     let params = two_steps(&stream, &entity(), &json!({"progressToken": "steps"})).await;
     let before = stream.received().len();
     let answer = stream.ask("tools/call", params).await;
@@ -223,10 +223,10 @@ async fn reports_progress_on_the_stream() {
 }
 
 async fn calls_in_flight_are_answered_before_exit() {
-    let sidecar = Sidecar::start("acme", &world().api).await;
-    let stream = SseClient::start(&sidecar, "2024-11-05").await;
+    let server = Server::start("acme", &shared().api).await;
+    let stream = SseClient::start(&server, "2024-11-05").await;
     let gate = Gate::closed();
-    sidecar
+    server
         .forwarder
         .inject(stream.user(), Stage::Operation, Fault::Wait(gate.clone()));
     let arguments = json!({"title": "t", "content": "c"});
@@ -236,42 +236,42 @@ async fn calls_in_flight_are_answered_before_exit() {
             json!({"name": "create_note", "arguments": arguments}),
         )
         .await;
-    sidecar
+    server
         .forwarder
         .until_seen(stream.user(), Stage::Operation, 1)
         .await;
-    sidecar.process.signal("TERM");
-    sidecar.process.logged("SIGTERM", "level").await;
+    server.process.signal("TERM");
+    server.process.logged("SIGTERM", "level").await;
     gate.release();
     CallResult::read(&stream, "create_note", &arguments, stream.answer(id).await).ok();
     stream.ended_cleanly().await;
     let begun = Instant::now();
     assert_eq!(
-        sidecar.process.exit().await,
+        server.process.exit().await,
         Some(0),
         "{}",
-        sidecar.process.all_output()
+        server.process.all_output()
     );
     assert!(
         begun.elapsed() < crate::shutdown::SOON,
         "{:?}",
         begun.elapsed()
     );
-    let lines = sidecar.forwarder.so_far(stream.user()).lines();
+    let lines = server.forwarder.so_far(stream.user()).lines();
     assert_eq!(lines, ["open", "POST /v1/notes", "end"]);
 }
 
 async fn idle_streams_do_not_delay_shutdown() {
-    let sidecar = Sidecar::start("acme", &world().api).await;
+    let server = Server::start("acme", &shared().api).await;
     let streams =
-        futures::future::join_all((0..10).map(|_| SseClient::start(&sidecar, "2024-11-05"))).await;
+        futures::future::join_all((0..10).map(|_| SseClient::start(&server, "2024-11-05"))).await;
     let begun = Instant::now();
-    sidecar.process.signal("TERM");
+    server.process.signal("TERM");
     assert_eq!(
-        sidecar.process.exit().await,
+        server.process.exit().await,
         Some(0),
         "{}",
-        sidecar.process.all_output()
+        server.process.all_output()
     );
     assert!(
         begun.elapsed() < crate::shutdown::SOON,
@@ -284,16 +284,16 @@ async fn idle_streams_do_not_delay_shutdown() {
 }
 
 async fn can_be_disabled() {
-    let sidecar = Sidecar::with(
+    let server = Server::with(
         "acme",
-        &world().api,
+        &shared().api,
         &[("TOOLBRIDGE_SERVER_LEGACY_SSE", "false")],
     )
     .await;
-    let client = Client::modern(&sidecar);
+    let client = Client::modern(&server);
     let asked = client.get("/sse").bearer_auth(&client.user.token);
     assert_eq!(HttpReply::of(asked).await.status, 404);
     client.call("list_notes", json!({})).await.ok();
     client.traffic().await;
-    sidecar.stop().await;
+    server.stop().await;
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::entities::uid_of;
 use crate::harness::process::HANG_TIMEOUT;
 use crate::harness::{
-    CONTENT, Client, Era, Fault, Gate, Metrics, Sidecar, SseClient, Stage, ToolClient, User, world,
+    CONTENT, Client, Era, Fault, Gate, Metrics, Server, SseClient, Stage, ToolClient, User, shared,
 };
 
 crate::tests![
@@ -27,14 +27,14 @@ crate::tests![
 ];
 
 /// The lines of this user's calls of that tool.
-async fn lines_of(sidecar: &Sidecar, user: &User, tool: &str, count: usize) -> Vec<Value> {
+async fn lines_of(server: &Server, user: &User, tool: &str, count: usize) -> Vec<Value> {
     let of_this = |line: &str| {
         let line: Value = serde_json::from_str(line).ok()?;
         (line["user"] == user.sub && line["tool"] == tool && line["outcome"].is_string())
             .then_some(line)
     };
     let found = || {
-        sidecar
+        server
             .process
             .out
             .all()
@@ -44,20 +44,16 @@ async fn lines_of(sidecar: &Sidecar, user: &User, tool: &str, count: usize) -> V
     };
     let deadline = Instant::now() + HANG_TIMEOUT;
     while found().len() < count {
-        assert!(
-            Instant::now() < deadline,
-            "{}",
-            sidecar.process.all_output()
-        );
+        assert!(Instant::now() < deadline, "{}", server.process.all_output());
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     found()
 }
 
 async fn every_call_has_one_line_with_its_timings() {
-    let sidecar = &world().acme;
+    let server = &shared().acme;
     for era in Era::all() {
-        let client = Client::new(sidecar, era);
+        let client = Client::new(server, era);
         client
             .call("create_note", json!({"title": CONTENT, "content": CONTENT}))
             .await
@@ -70,7 +66,7 @@ async fn every_call_has_one_line_with_its_timings() {
         client.call("get_task", json!({"uid": "x"})).await.error();
         client.traffic().await;
 
-        let lines = lines_of(sidecar, &client.user, "create_note", 1).await;
+        let lines = lines_of(server, &client.user, "create_note", 1).await;
         let [line] = &lines[..] else {
             panic!("{lines:?}")
         };
@@ -107,13 +103,13 @@ async fn every_call_has_one_line_with_its_timings() {
             assert!(part(name) > 0.0, "{name}: {line}");
         }
 
-        let lines = lines_of(sidecar, &client.user, "get_note", 1).await;
+        let lines = lines_of(server, &client.user, "get_note", 1).await;
         assert_eq!(
             (&lines[0]["outcome"], &lines[0]["error_code"]),
             (&json!("error"), &json!("note_not_found"))
         );
         // Nothing was sent for what is no identifier.
-        let lines = lines_of(sidecar, &client.user, "get_task", 1).await;
+        let lines = lines_of(server, &client.user, "get_task", 1).await;
         assert_eq!(
             (&lines[0]["outcome"], lines[0]["api_ms"].as_f64()),
             (&json!("error"), Some(0.0)),
@@ -124,17 +120,17 @@ async fn every_call_has_one_line_with_its_timings() {
 }
 
 async fn a_refused_call_has_its_line() {
-    let sidecar = &world().acme;
+    let server = &shared().acme;
     let sub = User::of("acme").sub;
     let reader =
         User::with_claims(json!({"sub": sub, "tenant_id": "acme", "scope": "toolbridge:read"}));
-    let client = Client::of(sidecar, Era::Modern, reader);
+    let client = Client::of(server, Era::Modern, reader);
     client
         .calling("create_note", json!({"title": "t"}))
         .send()
         .await
         .unwrap();
-    let lines = lines_of(sidecar, &client.user, "create_note", 1).await;
+    let lines = lines_of(server, &client.user, "create_note", 1).await;
     assert_eq!(
         (lines.len(), &lines[0]["outcome"], &lines[0]["reason"]),
         (1, &json!("out_of_scope"), &json!("insufficient_scope"))
@@ -145,7 +141,7 @@ async fn a_refused_call_has_its_line() {
         .send()
         .await
         .unwrap();
-    let lines = lines_of(sidecar, &client.user, "list_notes", 1).await;
+    let lines = lines_of(server, &client.user, "list_notes", 1).await;
     assert_eq!(
         (lines.len(), &lines[0]["outcome"], &lines[0]["reason"]),
         (1, &json!("narrowed"), &json!("narrowed"))
@@ -153,8 +149,8 @@ async fn a_refused_call_has_its_line() {
 }
 
 async fn metrics_count_what_was_done() {
-    let sidecar = Sidecar::start("acme", &world().api).await;
-    let client = Client::modern(&sidecar);
+    let server = Server::start("acme", &shared().api).await;
+    let client = Client::modern(&server);
     let uid = uid_of(
         &client
             .call("create_note", json!({"title": "t", "content": "c"}))
@@ -176,7 +172,7 @@ async fn metrics_count_what_was_done() {
         401
     );
     let expired = User::with_claims(json!({"sub": "x", "tenant_id": "acme", "exp": 1}));
-    let late = Client::of(&sidecar, Era::Modern, expired);
+    let late = Client::of(&server, Era::Modern, expired);
     assert_eq!(
         late.calling("list_notes", json!({}))
             .send()
@@ -187,7 +183,7 @@ async fn metrics_count_what_was_done() {
     );
     let reader =
         User::with_claims(json!({"sub": "r", "tenant_id": "acme", "scope": "toolbridge:read"}));
-    let reader = Client::of(&sidecar, Era::Modern, reader);
+    let reader = Client::of(&server, Era::Modern, reader);
     assert_eq!(
         reader
             .calling("delete_note", json!({"uid": uid}))
@@ -199,7 +195,7 @@ async fn metrics_count_what_was_done() {
     );
     client.traffic().await;
 
-    let metrics = Metrics::until(&sidecar, "the end of every session", |metrics| {
+    let metrics = Metrics::until(&server, "the end of every session", |metrics| {
         metrics.sum("toolbridge_mcp_sessions_ended_total", &[]) >= 4.0
     })
     .await;
@@ -330,24 +326,24 @@ async fn metrics_count_what_was_done() {
     assert!(metrics.sum("process_resident_memory_bytes", &[]) > 1e6);
     assert!(metrics.sum("process_open_fds", &[]) > 3.0);
     assert!(metrics.sum("toolbridge_mcp_connections_open", &[]) >= 1.0);
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn gauges_show_calls_in_flight() {
     let settings = [("TOOLBRIDGE_API_MAX_SESSIONS", "1")];
-    let sidecar = Sidecar::with("acme", &world().api, &settings).await;
-    let (first, second) = (Client::modern(&sidecar), Client::modern(&sidecar));
+    let server = Server::with("acme", &shared().api, &settings).await;
+    let (first, second) = (Client::modern(&server), Client::modern(&server));
     let gate = Gate::closed();
-    sidecar
+    server
         .forwarder
         .inject(&first.user, Stage::Operation, Fault::Wait(gate.clone()));
     let one = tokio::spawn(first.calling("list_notes", json!({})).send());
-    sidecar
+    server
         .forwarder
         .until_seen(&first.user, Stage::Operation, 1)
         .await;
     let two = tokio::spawn(second.calling("list_notes", json!({})).send());
-    let metrics = Metrics::until(&sidecar, "a call that waits", |metrics| {
+    let metrics = Metrics::until(&server, "a call that waits", |metrics| {
         metrics.sum("toolbridge_mcp_tool_calls_waiting", &[]) == 1.0
     })
     .await;
@@ -356,11 +352,11 @@ async fn gauges_show_calls_in_flight() {
     gate.release();
     assert_eq!(one.await.unwrap().unwrap().status(), 200);
     assert_eq!(two.await.unwrap().unwrap().status(), 200);
-    let lines = lines_of(&sidecar, &second.user, "list_notes", 1).await;
+    let lines = lines_of(&server, &second.user, "list_notes", 1).await;
     assert!(lines[0]["queue_ms"].as_f64().unwrap() > 0.0, "{}", lines[0]);
     first.traffic().await;
     second.traffic().await;
-    Metrics::until(&sidecar, "nothing under way", |metrics| {
+    Metrics::until(&server, "nothing under way", |metrics| {
         let names = [
             "tool_calls_waiting",
             "tool_calls_in_flight",
@@ -371,19 +367,19 @@ async fn gauges_show_calls_in_flight() {
             .all(|name| metrics.sum(&format!("toolbridge_mcp_{name}"), &[]) == 0.0)
     })
     .await;
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn gauges_show_streams_and_connections() {
-    let sidecar = Sidecar::start("acme", &world().api).await;
+    let server = Server::start("acme", &shared().api).await;
     let nothing = |metrics: &Metrics| metrics.sum("toolbridge_mcp_streams_open", &[]) == 0.0;
-    Metrics::until(&sidecar, "no stream", nothing).await;
-    let stream = SseClient::start(&sidecar, "2024-11-05").await;
-    let metrics = Metrics::of(&sidecar).await;
+    Metrics::until(&server, "no stream", nothing).await;
+    let stream = SseClient::start(&server, "2024-11-05").await;
+    let metrics = Metrics::of(&server).await;
     assert_eq!(metrics.sum("toolbridge_mcp_streams_open", &[]), 1.0);
     assert!(metrics.sum("toolbridge_mcp_connections_open", &[]) >= 1.0);
     stream.call("list_notes", json!({})).await.ok();
-    let lines = lines_of(&sidecar, stream.user(), "list_notes", 1).await;
+    let lines = lines_of(&server, stream.user(), "list_notes", 1).await;
     assert_eq!(
         (&lines[0]["transport"], &lines[0]["protocol"]),
         (&json!("sse"), &json!("2024-11-05")),
@@ -392,7 +388,7 @@ async fn gauges_show_streams_and_connections() {
     );
     assert_eq!(lines[0]["client"], "suite", "{}", lines[0]);
     stream.traffic().await;
-    let metrics = Metrics::of(&sidecar).await;
+    let metrics = Metrics::of(&server).await;
     assert_eq!(
         metrics.sum(
             "toolbridge_mcp_requests_total",
@@ -407,8 +403,8 @@ async fn gauges_show_streams_and_connections() {
         ) >= 2.0
     );
     stream.close();
-    Metrics::until(&sidecar, "the end of the stream", nothing).await;
-    sidecar.stop().await;
+    Metrics::until(&server, "the end of the stream", nothing).await;
+    server.stop().await;
 }
 
 async fn the_metrics_port_refuses_foreign_hosts() {
@@ -416,8 +412,8 @@ async fn the_metrics_port_refuses_foreign_hosts() {
         ("TOOLBRIDGE_SERVER_ALLOWED_HOSTS", "toolbridge"),
         ("TOOLBRIDGE_SERVER_PUBLIC_URL", "https://acme.example.com"),
     ];
-    let sidecar = Sidecar::with("acme", &world().api, &hosts).await;
-    let address = sidecar
+    let server = Server::with("acme", &shared().api, &hosts).await;
+    let address = server
         .process
         .logged("metrics are served at", "address")
         .await;
@@ -449,18 +445,18 @@ async fn the_metrics_port_refuses_foreign_hosts() {
             "{host}: {text}"
         );
     }
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn metrics_are_per_process_and_can_be_disabled() {
-    let sidecar = &world().acme;
-    let client = Client::modern(sidecar);
+    let server = &shared().acme;
+    let client = Client::modern(server);
     assert_eq!(
         client.get("/metrics").send().await.unwrap().status(),
         404,
         "not where callers are"
     );
-    let url = sidecar
+    let url = server
         .process
         .logged("metrics are served at", "address")
         .await;
@@ -468,7 +464,7 @@ async fn metrics_are_per_process_and_can_be_disabled() {
         let answer = reqwest::get(format!("http://{url}{path}")).await.unwrap();
         assert_eq!(answer.status(), 404, "{path}");
     }
-    let off = Sidecar::with("acme", &world().api, &[("TOOLBRIDGE_METRICS_ADDR", "off")]).await;
+    let off = Server::with("acme", &shared().api, &[("TOOLBRIDGE_METRICS_ADDR", "off")]).await;
     let client = Client::modern(&off);
     client.call("list_notes", json!({})).await.ok();
     client.traffic().await;
@@ -481,30 +477,35 @@ async fn metrics_are_per_process_and_can_be_disabled() {
 }
 
 async fn an_occupied_metrics_port_stops_no_calls() {
-    let taken = world()
+    let taken = shared()
         .acme
         .process
         .logged("metrics are served at", "address")
         .await;
-    let sidecar = Sidecar::with("acme", &world().api, &[("TOOLBRIDGE_METRICS_ADDR", &taken)]).await;
-    let client = Client::modern(&sidecar);
+    let server = Server::with(
+        "acme",
+        &shared().api,
+        &[("TOOLBRIDGE_METRICS_ADDR", &taken)],
+    )
+    .await;
+    let client = Client::modern(&server);
     client.call("list_notes", json!({})).await.ok();
     client.traffic().await;
     assert_eq!(
-        sidecar
+        server
             .process
             .logged("no metrics are served", "level")
             .await,
         "WARN"
     );
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 /// Whatever is sent, the series are those that were there at the start, and those of routes and
 /// statuses.
 async fn a_caller_cannot_create_a_label() {
-    let sidecar = Sidecar::start("acme", &world().api).await;
-    let client = Client::modern(&sidecar);
+    let server = Server::start("acme", &shared().api).await;
+    let client = Client::modern(&server);
     client.call("list_notes", json!({})).await.ok();
     client.traffic().await;
     let series = |metrics: &Metrics| -> BTreeSet<String> {
@@ -514,7 +515,7 @@ async fn a_caller_cannot_create_a_label() {
             .collect()
     };
     let ended = |metrics: &Metrics| metrics.sum("toolbridge_mcp_sessions_ended_total", &[]) == 1.0;
-    let before = series(&Metrics::until(&sidecar, "the end of the session", ended).await);
+    let before = series(&Metrics::until(&server, "the end of the session", ended).await);
     for number in 0..40 {
         let evil = format!("evil_{number}\"}} 1");
         client
@@ -523,7 +524,7 @@ async fn a_caller_cannot_create_a_label() {
             .send()
             .await
             .unwrap();
-        let legacy = Client::of(&sidecar, Era::Legacy("2025-06-18"), client.user.clone());
+        let legacy = Client::of(&server, Era::Legacy("2025-06-18"), client.user.clone());
         legacy
             .calling(&evil, json!({ &evil: &evil }))
             .send()
@@ -536,7 +537,7 @@ async fn a_caller_cannot_create_a_label() {
             .unwrap();
         client.ask(&format!("evil/{number}"), json!({})).await;
         let method = reqwest::Method::from_bytes(format!("EVIL{number}").as_bytes()).unwrap();
-        let url = client.sidecar.mcp();
+        let url = client.server.mcp();
         reqwest::Client::new()
             .request(method, url)
             .send()
@@ -545,7 +546,7 @@ async fn a_caller_cannot_create_a_label() {
         let other_user = client.bare_post().bearer_auth(format!("evil{number}"));
         other_user.body("{}").send().await.unwrap();
     }
-    let metrics = Metrics::of(&sidecar).await;
+    let metrics = Metrics::of(&server).await;
     let made: Vec<_> = series(&metrics).difference(&before).cloned().collect();
     assert!(made.is_empty(), "{made:?}");
     assert_eq!(
@@ -555,34 +556,34 @@ async fn a_caller_cannot_create_a_label() {
         ),
         40.0
     );
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn a_signal_toggles_the_log_level() {
-    let sidecar = Sidecar::with(
+    let server = Server::with(
         "acme",
-        &world().api,
+        &shared().api,
         &[("TOOLBRIDGE_LOG_LEVEL", "info,toolbridge_mcp::mcp=off")],
     )
     .await;
-    let client = Client::modern(&sidecar);
+    let client = Client::modern(&server);
     let told = |tool: &str| {
-        let lines = sidecar.process.out.all();
+        let lines = server.process.out.all();
         lines
             .iter()
             .filter(|line| line.contains(&format!("\"tool\":\"{tool}\"")))
             .count()
     };
     client.call("list_notes", json!({})).await.ok();
-    sidecar.process.signal("USR1");
-    sidecar
+    server.process.signal("USR1");
+    server
         .process
         .logged("SIGUSR1: logging at debug for 15 minutes", "level")
         .await;
     client.call("list_tasks", json!({})).await.ok();
-    lines_of(&sidecar, &client.user, "list_tasks", 1).await;
-    sidecar.process.signal("USR1");
-    sidecar
+    lines_of(&server, &client.user, "list_tasks", 1).await;
+    server.process.signal("USR1");
+    server
         .process
         .logged(
             "SIGUSR1: logging at info,toolbridge_mcp::mcp=off again",
@@ -598,12 +599,12 @@ async fn a_signal_toggles_the_log_level() {
         )
         .await;
     client.traffic().await;
-    sidecar.process.signal("TERM");
+    server.process.signal("TERM");
     assert_eq!(
-        sidecar.process.exit().await,
+        server.process.exit().await,
         Some(0),
         "{}",
-        sidecar.process.all_output()
+        server.process.all_output()
     );
     assert_eq!(
         (

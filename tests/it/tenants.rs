@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::entities::{self, uid_of};
-use crate::harness::{CONTENT, Client, Era, HttpReply, Sidecar, ToolClient, User, world};
+use crate::harness::{CONTENT, Client, Era, HttpReply, Server, ToolClient, User, shared};
 
 crate::tests![
     users_see_only_their_own_items,
@@ -15,8 +15,8 @@ crate::tests![
     a_token_without_a_tenant_is_valid_at_every_server,
 ];
 
-fn sidecars() -> [&'static Sidecar; 2] {
-    [&world().acme, &world().globex]
+fn servers() -> [&'static Server; 2] {
+    [&shared().acme, &shared().globex]
 }
 
 /// Six people, each with their own words, in all eras, for a few hundred calls.
@@ -26,9 +26,9 @@ async fn users_see_only_their_own_items() {
         Era::Legacy("2025-11-25"),
         Era::Legacy("2024-11-05"),
     ];
-    let people: Vec<_> = sidecars()
+    let people: Vec<_> = servers()
         .into_iter()
-        .flat_map(|sidecar| eras.map(|era| Client::new(sidecar, era)))
+        .flat_map(|server| eras.map(|era| Client::new(server, era)))
         .collect();
     let lives = people.iter().map(|client| async move {
         let mark = format!("{CONTENT} of {}", client.user.sub);
@@ -94,16 +94,16 @@ async fn users_see_only_their_own_items() {
 
 async fn one_uid_may_exist_for_every_user() {
     let uid = Uuid::now_v7().to_string();
-    let people: Vec<_> = sidecars()
+    let people: Vec<_> = servers()
         .into_iter()
-        .flat_map(|sidecar| [Client::modern(sidecar), Client::modern(sidecar)])
+        .flat_map(|server| [Client::modern(server), Client::modern(server)])
         .collect();
     for client in &people {
         let theirs = json!({"uid": uid, "title": client.user.sub, "content": "c"});
-        let (status, answer) = world()
+        let (status, answer) = shared()
             .api
             .ask(
-                &client.sidecar.tenant,
+                &client.server.tenant,
                 &client.user,
                 "POST",
                 "/v1/notes",
@@ -136,12 +136,12 @@ async fn one_uid_may_exist_for_every_user() {
 }
 
 async fn one_subject_in_two_tenants_is_two_users() {
-    let [here, there] = sidecars().map(|sidecar| {
+    let [here, there] = servers().map(|server| {
         let sub = "the same everywhere";
         Client::of(
-            sidecar,
+            server,
             Era::Modern,
-            User::with_claims(json!({"sub": sub, "tenant_id": sidecar.tenant})),
+            User::with_claims(json!({"sub": sub, "tenant_id": server.tenant})),
         )
     });
     let note = here
@@ -163,13 +163,13 @@ async fn one_subject_in_two_tenants_is_two_users() {
 
 async fn a_token_without_a_tenant_is_valid_at_every_server() {
     let user = User::with_claims(json!({"sub": Uuid::new_v4().to_string()}));
-    for sidecar in sidecars() {
-        let client = Client::of(sidecar, Era::Modern, user.clone());
+    for server in servers() {
+        let client = Client::of(server, Era::Modern, user.clone());
         assert_eq!(
             client.call("list_notes", json!({})).await.ok(),
             json!({"items": []}),
             "{}",
-            sidecar.tenant
+            server.tenant
         );
         client
             .call("create_note", json!({"title": "t", "content": "c"}))
@@ -180,7 +180,7 @@ async fn a_token_without_a_tenant_is_valid_at_every_server() {
     let claims: [Value; 3] = [json!("globex"), json!(["acme"]), json!(7)];
     for tenant in claims {
         let user = User::with_claims(json!({"sub": "ada", "tenant_id": tenant}));
-        let client = Client::of(&world().acme, Era::Modern, user);
+        let client = Client::of(&shared().acme, Era::Modern, user);
         let answer = HttpReply::of(client.calling("list_notes", json!({}))).await;
         assert_eq!(answer.status, 403, "{tenant}: {answer}");
     }

@@ -1,4 +1,4 @@
-//! A sidecar that exchanges its callers' tokens: the API gets others, and only the right ones.
+//! An MCP server that exchanges its callers' tokens: the API gets others, and only the right ones.
 //!
 //! The authorization server is a scripted one. What it issues the real API accepts, since it signs
 //! with the API's secret.
@@ -10,8 +10,8 @@ use tokio::sync::Notify;
 
 use crate::harness::token::{CLIENT_ID, now_secs, token};
 use crate::harness::{
-    CONTENT, Client, Era, HttpReply, Metrics, SECRETS, Sidecar, StdioClient, ToolClient, User, run,
-    world,
+    CONTENT, Client, Era, HttpReply, Metrics, SECRETS, Server, StdioClient, ToolClient, User, run,
+    shared,
 };
 use crate::scripted_as::{ScriptedAs, Step, TokenRequest};
 
@@ -51,8 +51,8 @@ async fn authorization_server() -> ScriptedAs {
     .await
 }
 
-async fn sidecar(server: &ScriptedAs, more: &[(&str, &str)]) -> Sidecar {
-    let url = server.url();
+async fn server(issuer: &ScriptedAs, more: &[(&str, &str)]) -> Server {
+    let url = issuer.url();
     let settings = [
         ("TOOLBRIDGE_AUTH_MODE", "exchange"),
         ("TOOLBRIDGE_AUTH_EXCHANGE_TOKEN_URL", &url),
@@ -60,7 +60,7 @@ async fn sidecar(server: &ScriptedAs, more: &[(&str, &str)]) -> Sidecar {
         ("TOOLBRIDGE_AUTH_EXCHANGE_CLIENT_ID", CLIENT_ID),
         ("TOOLBRIDGE_AUTH_EXCHANGE_CLIENT_SECRET", &SECRETS.client),
     ];
-    Sidecar::with("acme", &world().api, &[&settings, more].concat()).await
+    Server::with("acme", &shared().api, &[&settings, more].concat()).await
 }
 
 /// Every token that the API got from this person's calls is one that was issued for this person.
@@ -82,15 +82,15 @@ async fn has_client_credentials(client: &impl ToolClient) {
 }
 
 async fn the_api_receives_an_exchanged_token_for_each_user() {
-    let server = authorization_server().await;
+    let issuer = authorization_server().await;
     // At this level each library says what it does; what it said is looked at when all is done.
     let level = "trace,rmcp=trace,hyper=trace,hyper_util=trace,reqwest=trace";
     let more = [
         ("TOOLBRIDGE_AUTH_EXCHANGE_SCOPE", "a b"),
         ("TOOLBRIDGE_LOG_LEVEL", level),
     ];
-    let sidecar = sidecar(&server, &more).await;
-    let people: Vec<_> = Era::all().map(|era| Client::new(&sidecar, era)).collect();
+    let server = server(&issuer, &more).await;
+    let people: Vec<_> = Era::all().map(|era| Client::new(&server, era)).collect();
     for person in &people {
         let note = json!({"title": format!("{CONTENT} {}", person.user.sub), "content": CONTENT});
         person.call("create_note", note).await.ok();
@@ -105,7 +105,7 @@ async fn the_api_receives_an_exchanged_token_for_each_user() {
         );
         has_client_credentials(person).await;
     }
-    let request = server.requests();
+    let request = issuer.requests();
     assert_eq!(
         request.len(),
         people.len(),
@@ -121,39 +121,36 @@ async fn the_api_receives_an_exchanged_token_for_each_user() {
             ("toolbridge-api", "a b")
         );
     }
-    let stdio = StdioClient::start(&sidecar, Era::Modern).await;
+    let stdio = StdioClient::start(&server, Era::Modern).await;
     stdio.call("list_notes", json!({})).await.ok();
     has_client_credentials(&stdio).await;
     stdio.close().await;
-    run(
-        &["call", "list_notes", "--as", "ada"],
-        sidecar.environment(),
-    )
-    .await
-    .done();
-    sidecar.stop().await;
+    run(&["call", "list_notes", "--as", "ada"], server.environment())
+        .await
+        .done();
+    server.stop().await;
 }
 
 async fn concurrent_calls_share_one_exchange() {
-    let server = authorization_server().await;
-    let sidecar = sidecar(&server, &[]).await;
+    let issuer = authorization_server().await;
+    let server = server(&issuer, &[]).await;
     let gate = Arc::new(Notify::new());
-    server.then([Step::Gate(Arc::clone(&gate))]);
-    let client = Client::modern(&sidecar);
+    issuer.then([Step::Gate(Arc::clone(&gate))]);
+    let client = Client::modern(&server);
     let calls = futures::future::join_all((0..10).map(|_| client.call("list_notes", json!({}))));
     gate.notify_one();
     for called in calls.await {
         called.ok();
     }
-    assert_eq!(server.requests().len(), 1);
+    assert_eq!(issuer.requests().len(), 1);
     has_client_credentials(&client).await;
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn a_failure_of_the_authorization_server_is_a_tool_error() {
-    let server = authorization_server().await;
-    let sidecar = sidecar(&server, &[("TOOLBRIDGE_API_CALL_DEADLINE", "3s")]).await;
-    let client = Client::modern(&sidecar);
+    let issuer = authorization_server().await;
+    let server = server(&issuer, &[("TOOLBRIDGE_API_CALL_DEADLINE", "3s")]).await;
+    let client = Client::modern(&server);
     let said = format!("{CONTENT} says {}", client.user.token);
     for (step, category, code) in [
         (
@@ -186,12 +183,12 @@ async fn a_failure_of_the_authorization_server_is_a_tool_error() {
             "unavailable",
             "exchange_unavailable",
         ),
-        (Step::Redirect(server.url()), "internal", "exchange_failed"),
+        (Step::Redirect(issuer.url()), "internal", "exchange_failed"),
         (Step::BreakOff, "unavailable", "exchange_unavailable"),
         (Step::Hang, "unavailable", "exchange_unavailable"),
     ] {
-        server.then([step.clone()]);
-        let person = Client::modern(&sidecar);
+        issuer.then([step.clone()]);
+        let person = Client::modern(&server);
         let called = person
             .call("create_note", json!({"title": CONTENT, "content": CONTENT}))
             .await;
@@ -202,7 +199,7 @@ async fn a_failure_of_the_authorization_server_is_a_tool_error() {
     }
     client.call("list_notes", json!({})).await.ok();
     client.traffic().await;
-    let metrics = Metrics::of(&sidecar).await;
+    let metrics = Metrics::of(&server).await;
     for (outcome, expected) in [
         ("ok", 1.0),
         ("refused", 1.0),
@@ -220,13 +217,13 @@ async fn a_failure_of_the_authorization_server_is_a_tool_error() {
             "{found} × {outcome}"
         );
     }
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn a_refused_call_exchanges_nothing() {
-    let server = authorization_server().await;
-    let sidecar = sidecar(&server, &[]).await;
-    let client = Client::modern(&sidecar);
+    let issuer = authorization_server().await;
+    let server = server(&issuer, &[]).await;
+    let client = Client::modern(&server);
     client
         .call("get_note", json!({"uid": "none"}))
         .await
@@ -234,27 +231,27 @@ async fn a_refused_call_exchanges_nothing() {
     client.ask("tools/list", json!({})).await.result();
     let reader =
         User::with_claims(json!({"sub": "ada", "tenant_id": "acme", "scope": "toolbridge:read"}));
-    let reader = Client::of(&sidecar, Era::Modern, reader);
+    let reader = Client::of(&server, Era::Modern, reader);
     assert_eq!(
         HttpReply::of(reader.calling("create_note", json!({})))
             .await
             .status,
         403
     );
-    let other_user = Client::of(&sidecar, Era::Modern, world().globex.new_user());
+    let other_user = Client::of(&server, Era::Modern, shared().globex.new_user());
     assert_eq!(
         HttpReply::of(other_user.calling("list_notes", json!({})))
             .await
             .status,
         403
     );
-    assert!(server.requests().is_empty());
-    sidecar.stop().await;
+    assert!(issuer.requests().is_empty());
+    server.stop().await;
 }
 
 async fn missing_exchange_settings_stop_startup() {
     let usual = || {
-        world()
+        shared()
             .acme
             .environment()
             .chain([("TOOLBRIDGE_AUTH_MODE", "exchange")])

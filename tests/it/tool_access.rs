@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::entities::{self, OPERATIONS};
 use crate::harness::{
-    CONTENT, Client, Era, HttpReply, Sidecar, StdioClient, ToolClient, User, run, world,
+    CONTENT, Client, Era, HttpReply, Server, StdioClient, ToolClient, User, run, shared,
 };
 
 crate::tests![
@@ -68,7 +68,7 @@ fn names(result: &Value) -> BTreeSet<String> {
 }
 
 async fn scopes_limit_listing_and_calling() {
-    let sidecar = &world().acme;
+    let server = &shared().acme;
     for (claims, allowed) in [
         (
             json!({"scope": "toolbridge:read"}),
@@ -90,7 +90,7 @@ async fn scopes_limit_listing_and_calling() {
         (json!({"permissions": []}), BTreeSet::new()),
     ] {
         for era in [Era::Modern, Era::Legacy("2025-06-18")] {
-            let client = Client::of(sidecar, era, with_scope("acme", &claims));
+            let client = Client::of(server, era, with_scope("acme", &claims));
             let listed = client.ask("tools/list", json!({})).await.result();
             assert_eq!(names(&listed), allowed, "{claims}");
             for tool in tools_where(|_, _| true) {
@@ -103,7 +103,7 @@ async fn scopes_limit_listing_and_calling() {
         }
     }
     let client = Client::of(
-        sidecar,
+        server,
         Era::Modern,
         with_scope(
             "acme",
@@ -124,11 +124,11 @@ async fn the_challenge_names_the_required_scope() {
             "https://login.example.com",
         ),
     ];
-    let sidecar = Sidecar::with("acme", &world().api, &settings).await;
+    let server = Server::with("acme", &shared().api, &settings).await;
     let metadata = "https://acme.example.com/.well-known/oauth-protected-resource/mcp";
     for era in Era::all() {
         let reader = with_scope("acme", &json!({"scope": "toolbridge:read"}));
-        let client = Client::of(&sidecar, era, reader);
+        let client = Client::of(&server, era, reader);
         let answer =
             HttpReply::of(client.calling("delete_chat_message", json!({"uid": "x"}))).await;
         let challenge = format!(
@@ -166,7 +166,7 @@ async fn the_challenge_names_the_required_scope() {
         assert_eq!(unknown.rpc_code(), -32602, "{unknown}");
         assert!(client.traffic().await.0.is_empty(), "nothing was sent");
     }
-    let client = Client::modern(&sidecar);
+    let client = Client::modern(&server);
     let answer = HttpReply::of(client.bare_post().body("{}")).await;
     let asked = format!(
         "Bearer resource_metadata=\"{metadata}\", scope=\"toolbridge:read toolbridge:write\""
@@ -185,7 +185,7 @@ async fn the_challenge_names_the_required_scope() {
         "{document}"
     );
     assert_eq!(document["resource_name"], "ToolBridge");
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn a_token_with_malformed_scopes_is_invalid() {
@@ -196,7 +196,7 @@ async fn a_token_with_malformed_scopes_is_invalid() {
         json!({"permissions": "toolbridge:read"}),
         json!({"scope": "toolbridge:read", "permissions": [1]}),
     ] {
-        let client = Client::of(&world().acme, Era::Modern, with_scope("acme", &claims));
+        let client = Client::of(&shared().acme, Era::Modern, with_scope("acme", &claims));
         let answer = HttpReply::of(client.calling("list_notes", json!({}))).await;
         assert_eq!(
             (answer.status, &answer.json()["reason"]),
@@ -208,32 +208,32 @@ async fn a_token_with_malformed_scopes_is_invalid() {
 }
 
 async fn a_token_without_scopes_has_the_configured_default() {
-    let sidecar = Sidecar::with(
+    let server = Server::with(
         "acme",
-        &world().api,
+        &shared().api,
         &[("TOOLBRIDGE_AUTH_SCOPELESS_TOKENS", "none")],
     )
     .await;
-    let client = Client::modern(&sidecar);
+    let client = Client::modern(&server);
     assert!(names(&client.ask("tools/list", json!({})).await.result()).is_empty());
     let answer = HttpReply::of(client.calling("list_notes", json!({}))).await;
     assert_eq!(answer.status, 403, "{answer}");
     assert!(client.traffic().await.0.is_empty(), "nothing was sent");
     let reader = Client::of(
-        &sidecar,
+        &server,
         Era::Modern,
         with_scope("acme", &json!({"scope": "toolbridge:read"})),
     );
     reader.call("list_notes", json!({})).await.ok();
     reader.traffic().await;
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn scopes_apply_over_stdio_and_on_the_command_line() {
-    let sidecar = &world().acme;
+    let server = &shared().acme;
     for era in [Era::Modern, Era::Legacy("2025-06-18")] {
         let reader = with_scope("acme", &json!({"scope": "toolbridge:notes:read"}));
-        let stdio = StdioClient::of(sidecar, era, reader);
+        let stdio = StdioClient::of(server, era, reader);
         if era != Era::Modern {
             stdio.ask("initialize", era.initialize_params()).await;
             stdio.notify("notifications/initialized", json!({})).await;
@@ -268,9 +268,9 @@ async fn scopes_apply_over_stdio_and_on_the_command_line() {
         "--scope",
         "toolbridge:notes:write",
     ];
-    let token = run(&words, sidecar.environment()).await.done().out;
+    let token = run(&words, server.environment()).await.done().out;
     let environment = || {
-        sidecar
+        server
             .environment()
             .chain([("TOOLBRIDGE_TOKEN", token.trim())])
     };
@@ -288,10 +288,10 @@ async fn serves_only_the_configured_tools() {
         ("TOOLBRIDGE_TOOLS_TOOLSETS", "notes, chats"),
         ("TOOLBRIDGE_TOOLS_READ_ONLY", "true"),
     ];
-    let sidecar = Sidecar::with("acme", &world().api, &settings).await;
+    let server = Server::with("acme", &shared().api, &settings).await;
     let served = tools_where(|toolset, reads| reads && ["notes", "chats"].contains(&toolset));
     for era in Era::all() {
-        let client = Client::new(&sidecar, era);
+        let client = Client::new(&server, era);
         assert_eq!(
             names(&client.ask("tools/list", json!({})).await.result()),
             served
@@ -303,26 +303,26 @@ async fn serves_only_the_configured_tools() {
                 "this server is set to serve without it",
             );
         }
-        // A slip is told from a tool that is left out.
-        let slip = client
+        // The error for a misspelt name differs from that for a tool that is left out.
+        let misspelt = client
             .ask("tools/call", json!({"name": "list_note"}))
             .await
             .json();
         assert_eq!(
-            slip["error"]["message"],
+            misspelt["error"]["message"],
             "Unknown tool: list_note. Call list_notes instead."
         );
         assert!(client.traffic().await.0.is_empty(), "nothing was sent");
         client.call("list_notes", json!({})).await.ok();
         client.traffic().await;
     }
-    let challenge = HttpReply::of(Client::modern(&sidecar).bare_post().body("{}")).await;
+    let challenge = HttpReply::of(Client::modern(&server).bare_post().body("{}")).await;
     assert_eq!(
         challenge.header("www-authenticate"),
         "Bearer scope=\"toolbridge:read\"",
         "nobody is asked for what cannot be used"
     );
-    let page = reqwest::get(&sidecar.url)
+    let page = reqwest::get(&server.url)
         .await
         .unwrap()
         .text()
@@ -335,7 +335,7 @@ async fn serves_only_the_configured_tools() {
     ] {
         assert_eq!(page.contains(tool), shown, "{tool} on the page");
     }
-    let stdio = StdioClient::start(&sidecar, Era::Modern).await;
+    let stdio = StdioClient::start(&server, Era::Modern).await;
     assert_eq!(
         names(&stdio.ask("tools/list", json!({})).await["result"]),
         served
@@ -350,11 +350,11 @@ async fn serves_only_the_configured_tools() {
     stdio.close().await;
     let refused = run(
         &["call", "create_note", "title=t", "content=c", "--as", "ada"],
-        sidecar.environment(),
+        server.environment(),
     )
     .await;
     assert_eq!(refused.code, 2, "{refused}");
-    sidecar.stop().await;
+    server.stop().await;
 
     for (words, said) in [
         (
@@ -366,17 +366,17 @@ async fn serves_only_the_configured_tools() {
             "choose among notes, tasks",
         ),
     ] {
-        let stopped = run(words, world().acme.environment()).await;
+        let stopped = run(words, shared().acme.environment()).await;
         assert_eq!(stopped.code, 64, "{stopped}");
         assert!(
             stopped.err.contains("tools.toolsets (from --toolsets)") && stopped.err.contains(said),
             "{stopped}"
         );
     }
-    let stopped = run(&["stdio", "--toolsets", ""], world().acme.environment()).await;
+    let stopped = run(&["stdio", "--toolsets", ""], shared().acme.environment()).await;
     assert_eq!(stopped.code, 2, "{stopped}");
     let flags = ["serve", "--check", "--toolsets", "notes", "--read-only"];
-    run(&flags, world().acme.environment()).await.done();
+    run(&flags, shared().acme.environment()).await.done();
 }
 
 fn check_reason(answer: &HttpReply, tool: &str, who: &str) {
@@ -390,58 +390,58 @@ fn check_reason(answer: &HttpReply, tool: &str, who: &str) {
 }
 
 async fn a_request_filter_never_widens_access() {
-    let sidecar = &world().acme;
-    let limited = Sidecar::with(
+    let server = &shared().acme;
+    let limited = Server::with(
         "acme",
-        &world().api,
+        &shared().api,
         &[("TOOLBRIDGE_TOOLS_TOOLSETS", "notes,tasks")],
     )
     .await;
-    for (sidecar, toolsets, read_only, query, kept) in [
+    for (server, toolsets, read_only, query, kept) in [
         (
-            sidecar,
+            server,
             Some("notes,tasks"),
             None,
             "",
             tools_where(|toolset, _| ["notes", "tasks"].contains(&toolset)),
         ),
         (
-            sidecar,
+            server,
             None,
             Some("true"),
             "",
             tools_where(|_, reads| reads),
         ),
         (
-            sidecar,
+            server,
             Some("notes"),
             Some("TRUE"),
             "",
             tools_where(|toolset, reads| reads && toolset == "notes"),
         ),
         (
-            sidecar,
+            server,
             None,
             None,
             "?toolsets=chats&readonly=true",
             tools_where(|toolset, reads| reads && toolset == "chats"),
         ),
         (
-            sidecar,
+            server,
             Some("notes,tasks"),
             None,
             "?toolsets=tasks,chats",
             tools_where(|toolset, _| toolset == "tasks"),
         ),
         (
-            sidecar,
+            server,
             Some("notes"),
             None,
             "?toolsets=tasks",
             BTreeSet::new(),
         ),
         (
-            sidecar,
+            server,
             None,
             Some("false"),
             "?readonly=true",
@@ -456,7 +456,7 @@ async fn a_request_filter_never_widens_access() {
         ),
     ] {
         for era in [Era::Modern, Era::Legacy("2025-06-18")] {
-            let client = Client::new(sidecar, era);
+            let client = Client::new(server, era);
             let narrowed = |request: reqwest::RequestBuilder| {
                 let (http, request) = request.build_split();
                 let mut request = request.unwrap();
@@ -491,7 +491,7 @@ async fn a_request_filter_never_widens_access() {
 }
 
 async fn refuses_an_invalid_request_filter() {
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     for (name, value, said) in [
         (
             "x-mcp-toolsets",

@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use crate::harness::collector::Span;
-use crate::harness::{Api, CONTENT, Client, Collector, Sidecar, ToolClient, world};
+use crate::harness::{Api, CONTENT, Client, Collector, Server, ToolClient, shared};
 
 crate::tests![
     a_call_is_one_trace_from_the_caller_to_the_database,
@@ -39,8 +39,8 @@ fn the_only<'a>(spans: &'a [Span], service: &str, name: &str) -> &'a Span {
 async fn a_call_is_one_trace_from_the_caller_to_the_database() {
     let collector = Collector::start().await;
     let api = Api::with(&soon(&collector)).await;
-    let sidecar = Sidecar::with("acme", &api, &soon(&collector)).await;
-    let client = Client::modern(&sidecar);
+    let server = Server::with("acme", &api, &soon(&collector)).await;
+    let client = Client::modern(&server);
     let called = client
         .calling("create_note", json!({"title": CONTENT, "content": CONTENT}))
         .header("traceparent", format!("00-{TRACE}-{SPAN}-01"))
@@ -114,14 +114,14 @@ async fn a_call_is_one_trace_from_the_caller_to_the_database() {
         beneath.get("toolbridge.correlation_id"),
         tool.get("toolbridge.correlation_id")
     );
-    sidecar.stop().await;
+    server.stop().await;
     api.stop().await;
 }
 
 async fn the_trace_context_of_a_message_takes_precedence() {
     let collector = Collector::start().await;
-    let sidecar = Sidecar::with("acme", &world().api, &soon(&collector)).await;
-    let client = Client::modern(&sidecar);
+    let server = Server::with("acme", &shared().api, &soon(&collector)).await;
+    let client = Client::modern(&server);
     let (outer, inner) = (
         "11111111111111111111111111111111",
         "22222222222222222222222222222222",
@@ -148,7 +148,7 @@ async fn the_trace_context_of_a_message_takes_precedence() {
     );
     assert_eq!((tool.get("error.type"), tool.failed), ("tool_error", true));
     // And off, it is passed on as it is.
-    let client = Client::modern(&world().acme);
+    let client = Client::modern(&shared().acme);
     let params = json!({
         "name": "list_notes",
         "arguments": {},
@@ -161,13 +161,13 @@ async fn the_trace_context_of_a_message_takes_precedence() {
             format!("00-{inner}-{SPAN}-01")
         );
     }
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn an_unsampled_trace_stays_unsampled() {
     let collector = Collector::start().await;
-    let sidecar = Sidecar::with("acme", &world().api, &soon(&collector)).await;
-    let client = Client::modern(&sidecar);
+    let server = Server::with("acme", &shared().api, &soon(&collector)).await;
+    let client = Client::modern(&server);
     let (quiet, loud) = (
         "33333333333333333333333333333333",
         "44444444444444444444444444444444",
@@ -191,7 +191,7 @@ async fn an_unsampled_trace_stays_unsampled() {
         })
         .await;
     assert!(collector.trace(quiet, |_| true).await.is_empty());
-    sidecar.stop().await;
+    server.stop().await;
 }
 
 async fn remaining_spans_are_exported_at_shutdown() {
@@ -200,8 +200,8 @@ async fn remaining_spans_are_exported_at_shutdown() {
         ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url.as_str()),
         ("OTEL_BSP_SCHEDULE_DELAY", "600000"),
     ];
-    let sidecar = Sidecar::with("acme", &world().api, &late).await;
-    let client = Client::modern(&sidecar);
+    let server = Server::with("acme", &shared().api, &late).await;
+    let client = Client::modern(&server);
     let calling = client.calling("list_notes", json!({}));
     calling
         .header("traceparent", format!("00-{TRACE}-{SPAN}-01"))
@@ -210,12 +210,12 @@ async fn remaining_spans_are_exported_at_shutdown() {
         .unwrap();
     client.traffic().await;
     assert!(collector.trace(TRACE, |_| true).await.is_empty());
-    sidecar.process.signal("TERM");
+    server.process.signal("TERM");
     assert_eq!(
-        sidecar.process.exit().await,
+        server.process.exit().await,
         Some(0),
         "{}",
-        sidecar.process.all_output()
+        server.process.all_output()
     );
     let spans = collector.trace(TRACE, |spans| !spans.is_empty()).await;
     the_only(&spans, "toolbridge-mcp", "tools/call list_notes");
@@ -232,28 +232,28 @@ async fn an_unreachable_collector_delays_no_call() {
         ("OTEL_BSP_MAX_QUEUE_SIZE", "4"),
         ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2"),
     ];
-    let sidecar = Sidecar::with("acme", &world().api, &settings).await;
-    let client = Client::modern(&sidecar);
+    let server = Server::with("acme", &shared().api, &settings).await;
+    let client = Client::modern(&server);
     for _ in 0..20 {
         client.call("list_notes", json!({})).await.ok();
     }
     client.traffic().await;
-    sidecar
+    server
         .process
         .logged("spans cannot be exported", "level")
         .await;
-    sidecar.process.signal("TERM");
+    server.process.signal("TERM");
     assert_eq!(
-        sidecar.process.exit().await,
+        server.process.exit().await,
         Some(0),
         "{}",
-        sidecar.process.all_output()
+        server.process.all_output()
     );
-    let said = sidecar.process.out.all();
+    let said = server.process.out.all();
     let about = said
         .iter()
         .filter(|line| line.contains("spans cannot be exported"));
-    assert_eq!(about.count(), 1, "{}", sidecar.process.all_output());
+    assert_eq!(about.count(), 1, "{}", server.process.all_output());
 }
 
 async fn a_silent_collector_does_not_delay_shutdown() {
@@ -265,17 +265,17 @@ async fn a_silent_collector_does_not_delay_shutdown() {
         ("OTEL_BSP_SCHEDULE_DELAY", "5"),
         ("TOOLBRIDGE_SERVER_DRAIN_TIMEOUT", "2s"),
     ];
-    let sidecar = Sidecar::with("acme", &world().api, &settings).await;
-    let client = Client::modern(&sidecar);
+    let server = Server::with("acme", &shared().api, &settings).await;
+    let client = Client::modern(&server);
     client.call("list_notes", json!({})).await.ok();
     client.traffic().await;
     let told = tokio::time::Instant::now();
-    sidecar.process.signal("TERM");
+    server.process.signal("TERM");
     assert_eq!(
-        sidecar.process.exit().await,
+        server.process.exit().await,
         Some(0),
         "{}",
-        sidecar.process.all_output()
+        server.process.all_output()
     );
     // A request to the collector may take ten seconds; the end may not.
     assert!(
@@ -283,7 +283,7 @@ async fn a_silent_collector_does_not_delay_shutdown() {
         "{:?}",
         told.elapsed()
     );
-    let level = sidecar
+    let level = server
         .process
         .logged("the last spans could not be exported", "level")
         .await;

@@ -45,7 +45,7 @@ class Promtool(unittest.TestCase):
         self.assertEqual(len(parts), len(ALERTS) + 1)
         cases = (HERE / "rules.test.yml").read_text()
         for name in ALERTS:
-            self.assertIn(f'{{alertname="{name}", app="sick"}}', cases)
+            self.assertIn(f'{{alertname="{name}", app="failing"}}', cases)
         with tempfile.TemporaryDirectory() as folder:
             (pathlib.Path(folder) / "rules.yml").write_text(parts[0].replace("rules:", "rules: []"))
             (pathlib.Path(folder) / "rules.test.yml").write_text(cases)

@@ -5,10 +5,10 @@ import subprocess
 import unittest
 
 import pair
-import yard
+import repository_case
 
 
-class Deploy(yard.Case):
+class Deploy(repository_case.RepositoryCase):
     def setUp(self):
         super().setUp()
         self.run_script("new-tenant", "acme", "--apply")

@@ -5,7 +5,7 @@ import re
 import subprocess
 import unittest
 
-import yard
+import repository_case
 
 KEYS = (
     "--jwks-url",
@@ -17,7 +17,7 @@ KEYS = (
 )
 
 
-class NewTenant(yard.Case):
+class NewTenant(repository_case.RepositoryCase):
     def test_without_apply_files_are_made_and_nobody_is_asked(self):
         self.run_script(
             "new-tenant",
@@ -169,7 +169,7 @@ class NewTenant(yard.Case):
         stand_in = self.outside / "flyctl"
         stand_in.write_text(
             '#!/bin/sh\ncase "$1 $2" in "secrets import") kill -TERM $PPID; exit 1;; esac\nexec '
-            f'"{yard.HERE}/stand-in/flyctl" "$@"\n'
+            f'"{repository_case.HERE}/stand-in/flyctl" "$@"\n'
         )
         stand_in.chmod(0o755)
         done = subprocess.run(

@@ -4,10 +4,10 @@ kept until the end."""
 import unittest
 
 import pair
-import yard
+import repository_case
 
 
-class RotateSecret(yard.Case):
+class RotateSecret(repository_case.RepositoryCase):
     def setUp(self):
         super().setUp()
         self.run_script("new-tenant", "acme", "--apply")

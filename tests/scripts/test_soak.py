@@ -6,12 +6,12 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "benches/soak"))
 
-from judge import judge  # noqa: E402
+from growth import growth  # noqa: E402
 
 
-class Judge(unittest.TestCase):
+class Growth(unittest.TestCase):
     def flat(self, name, values):
-        return judge(name, values).flat
+        return growth(name, values).flat
 
     def test_what_warms_up_and_then_stays_is_flat(self):
         self.assertTrue(self.flat("api.rss_mib", [20, 40, 60, 62, 58, 61, 60, 63, 59, 61, 60, 62]))
@@ -21,14 +21,14 @@ class Judge(unittest.TestCase):
         self.assertTrue(self.flat("server.fds", [20] * 28 + [90, 20]))
         self.assertTrue(self.flat("api.rss_mib", [60] * 25 + [140] + [60] * 4))
 
-    def test_a_slow_leak_is_no_breathing(self):
+    def test_a_slow_leak_is_not_flat(self):
         self.assertFalse(self.flat("server.rss_mib", [30 + minute for minute in range(30)]))
         self.assertFalse(self.flat("server.fds", [20 + sample for sample in range(30)]))
         self.assertFalse(self.flat("api.threads", [12] * 20 + [16] * 10))
 
-    def test_too_little_is_not_judged(self):
+    def test_too_few_samples_are_refused(self):
         with self.assertRaises(SystemExit):
-            judge("api.rss_mib", [60] * 8)
+            growth("api.rss_mib", [60] * 8)
 
 
 if __name__ == "__main__":

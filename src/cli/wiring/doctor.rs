@@ -19,7 +19,7 @@ use crate::foundation::json::Json;
 use crate::foundation::secret::Secret;
 use crate::workers::Workers;
 
-pub fn aim(url: &str) -> Result<Target, CliError> {
+pub fn target(url: &str) -> Result<Target, CliError> {
     Target::at(url).map_err(|why| {
         CliError::because(Exit::Usage, format!("this URL cannot be looked at: {why}."))
     })
@@ -61,7 +61,7 @@ pub async fn from_inside(
 }
 
 pub async fn from_outside(
-    aim: Target,
+    target: Target,
     token: Option<Secret>,
     overrides: Vec<Override>,
     options: DoctorOptions,
@@ -70,7 +70,7 @@ pub async fn from_outside(
     let mut signals = Signals::caught().map_err(unfit)?;
     let http = Http::new(&overrides).map_err(unfit)?;
     let outside = Outside::new(
-        aim,
+        target,
         token,
         http,
         Clock::system(),

@@ -12,9 +12,9 @@ mod signals;
 mod wait_for_api;
 
 pub use self::connect::{connect, prepare};
-pub use self::doctor::{aim, from_inside, from_outside};
+pub use self::doctor::{from_inside, from_outside, target};
 pub use self::server::{serve, stdio};
-pub use self::signals::linger;
+pub use self::signals::wait_or_signal;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

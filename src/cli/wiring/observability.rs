@@ -85,7 +85,7 @@ pub fn traces() -> Result<(), CliError> {
     }
     traces::start().map_err(|why| {
         let sentence =
-            format!("tracing cannot start ({why}): mend the OTEL_* variables, or take them away.");
+            format!("tracing cannot start ({why}): fix the OTEL_* variables, or unset them.");
         CliError::because(Exit::Configuration, sentence)
     })?;
     tracing::info!("requests are traced, and spans exported as the OTEL_* variables say");

@@ -5,7 +5,7 @@ use std::time::Duration;
 pub use crate::foundation::platform::Signals;
 
 /// Waits for `time` or until a signal arrives.
-pub async fn linger(time: Duration) {
+pub async fn wait_or_signal(time: Duration) {
     let Ok(mut signals) = Signals::caught() else {
         return;
     };

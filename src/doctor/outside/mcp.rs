@@ -10,7 +10,7 @@ use super::Target;
 use crate::connect::{Conversation, EventReader, Message};
 use crate::doctor::check::{Finding, Found};
 use crate::doctor::http::{Http, HttpAnswer, RequestError, at, with_token};
-use crate::doctor::note::{CallError, CallResult, Tools};
+use crate::doctor::round_trip::{CallError, CallResult, Tools};
 use crate::doctor::words::quote;
 use crate::foundation::secret::Secret;
 

@@ -13,7 +13,7 @@ use url::Url;
 use super::check::{Check, Examined, Finding, Found, check};
 use super::claims::Claims;
 use super::http::{Http, Override, at};
-use super::note::Note;
+use super::round_trip::Note;
 use super::words::{not_ready, token_refused};
 use super::{Deployment, network, words};
 use crate::connect::{TargetError, authorization, is_loopback, target};

@@ -110,7 +110,7 @@ pub struct Answer<'a> {
 }
 
 /// What is needed beside a call to decide about it.
-pub struct Circumstances<'a> {
+pub struct DecisionContext<'a> {
     pub tools: &'a ToolRegistry,
     pub caller: &'a Caller,
     /// Begins an API session, with which the items are read.
@@ -120,7 +120,7 @@ pub struct Circumstances<'a> {
 }
 
 /// Whether a call may go on.
-pub enum Verdict {
+pub enum Decision {
     Permitted(Option<Confirmed>),
     Refused(Outcome),
     Asked(Box<InputRequiredResult>),
@@ -180,14 +180,14 @@ impl Confirmations {
     }
 
     /// Decides about a call that has an answer, or needs a question.
-    pub async fn settle(
+    pub async fn decide(
         &self,
         request: &CallRequest<'_>,
         needed: Option<Destruction>,
-        within: Circumstances<'_>,
-    ) -> Verdict {
-        let Circumstances { tools, caller, .. } = within;
-        let refused = |error| Verdict::Refused(Outcome::failure(&error, &caller.correlation_id));
+        context: DecisionContext<'_>,
+    ) -> Decision {
+        let DecisionContext { tools, caller, .. } = context;
+        let refused = |error| Decision::Refused(Outcome::failure(&error, &caller.correlation_id));
         let binding = || Binding {
             subject: &caller.principal.subject,
             tool: request.name,
@@ -195,7 +195,7 @@ impl Confirmations {
         };
         if let Some(answer) = &request.answer {
             match self.redeem(answer, &binding()) {
-                Ok(Some(Consent::Given(confirmed))) => return Verdict::Permitted(Some(confirmed)),
+                Ok(Some(Consent::Given(confirmed))) => return Decision::Permitted(Some(confirmed)),
                 Ok(Some(Consent::Refused)) => {
                     return refused(ToolError::not_confirmed(request.name));
                 }
@@ -205,18 +205,18 @@ impl Confirmations {
             }
         }
         let Some(destruction) = needed else {
-            return Verdict::Permitted(None);
+            return Decision::Permitted(None);
         };
         if !request.asking.is_possible() {
             return refused(ToolError::confirmation_unavailable(request.name));
         }
         // The session ends with this statement: none is open while a person thinks.
-        let seen = match destruction.look(request.name, &(within.connect)()).await {
+        let seen = match destruction.look(request.name, &(context.connect)()).await {
             Ok(seen) => seen,
             Err(error) => return refused(error),
         };
         if destruction.is_harmless(&seen) {
-            return Verdict::Permitted(None);
+            return Decision::Permitted(None);
         }
         let readable = |entity: &_| tools.may_read(entity, &caller.principal.scopes);
         let text = question::text(&destruction, &seen, readable, tools.features());
@@ -225,15 +225,15 @@ impl Confirmations {
             version: destruction.version(&seen),
         };
         let Asking::ByRequest(peer) = request.asking else {
-            return Verdict::Asked(Box::new(self.ask(text, confirmed, &binding())));
+            return Decision::Asked(Box::new(self.ask(text, confirmed, &binding())));
         };
         let Some(open) = self.open.begin(&caller.principal.subject) else {
             metrics::limit_reached("questions");
             return refused(ToolError::too_many_questions());
         };
-        let _waiting = (within.waiting)();
+        let _waiting = (context.waiting)();
         match open.ask(peer, elicitation(text), LIFETIME).await {
-            Some(true) => Verdict::Permitted(Some(confirmed)),
+            Some(true) => Decision::Permitted(Some(confirmed)),
             Some(false) => refused(ToolError::not_confirmed(request.name)),
             None => refused(ToolError::not_answered(request.name)),
         }

@@ -200,7 +200,7 @@ impl<H: Handler> Connections<H> {
 
     fn serve(&self, stream: TcpStream, slot: OwnedSemaphorePermit) {
         let worker = self.workers.assign();
-        let Ok(stream) = worker.adopt(stream) else {
+        let Ok(stream) = worker.register(stream) else {
             return;
         };
         // With Nagle's algorithm, each event of a stream would wait some 40 ms for the client's

@@ -85,7 +85,7 @@ pub struct ValidMessage<'a> {
 }
 
 /// The parts of a message that make it JSON-RPC. Unknown members are rmcp's business; a member that
-/// comes twice is an error, since two readers could each believe another one.
+/// comes twice is an error, since two readers could each use another one.
 #[derive(Default)]
 struct Outline<'a> {
     jsonrpc: Option<Json<'a>>,
@@ -368,7 +368,7 @@ pub fn id_in_prefix(beginning: &[u8]) -> Option<Json<'_>> {
 mod tests {
     use super::*;
 
-    fn verdict(body: &[u8]) -> (Option<String>, i32) {
+    fn outcome(body: &[u8]) -> (Option<String>, i32) {
         let (id, outline) = validate(body);
         (
             id.map(|id| id.get().to_owned()),
@@ -467,13 +467,13 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                verdict(body.as_bytes()),
+                outcome(body.as_bytes()),
                 (id.map(str::to_owned), code),
                 "{body}"
             );
         }
         assert_eq!(
-            verdict(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"\xff\"}").1,
+            outcome(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"\xff\"}").1,
             PARSE_ERROR
         );
         // Depth is no reason to overflow the stack, and the id is known all the same.
@@ -482,7 +482,7 @@ mod tests {
             "[".repeat(1 << 20),
             "]".repeat(1 << 20)
         );
-        assert_eq!(verdict(deep.as_bytes()), (Some("1".into()), INVALID_PARAMS));
+        assert_eq!(outcome(deep.as_bytes()), (Some("1".into()), INVALID_PARAMS));
     }
 
     #[test]
@@ -493,7 +493,7 @@ mod tests {
             (r#""\ud83d""#.to_owned(), false),
         ] {
             let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
-            assert_eq!(verdict(body.as_bytes()).1 == 0, good, "{body}");
+            assert_eq!(outcome(body.as_bytes()).1 == 0, good, "{body}");
         }
     }
 
@@ -516,7 +516,7 @@ mod tests {
         ] {
             let body =
                 format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
-            assert_eq!(verdict(body.as_bytes()).1 == 0, good, "{body}");
+            assert_eq!(outcome(body.as_bytes()).1 == 0, good, "{body}");
         }
     }
 
@@ -532,9 +532,9 @@ mod tests {
             let params = format!(r#"{{"x":"{text}","y":[{list}0]}}"#);
             let body =
                 format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
-            let verdict = validate(body.as_bytes()).1;
-            assert_eq!(verdict.is_ok(), good, "{method} {bytes} {values}");
-            assert!(verdict.map_or(true, |message| message.document_bytes() > values * 500));
+            let outcome = validate(body.as_bytes()).1;
+            assert_eq!(outcome.is_ok(), good, "{method} {bytes} {values}");
+            assert!(outcome.map_or(true, |message| message.document_bytes() > values * 500));
         }
     }
 

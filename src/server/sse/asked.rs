@@ -5,16 +5,16 @@ use std::collections::HashSet;
 use parking_lot::Mutex;
 use rmcp::model::{JsonRpcMessage, RequestId, ServerJsonRpcMessage, ServerNotification};
 
-/// What becomes of a response.
+/// How a response relates to the requests on its stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum ResponseMatch {
     /// Its request waits for it.
-    Awaited,
-    /// It is the second one, or its request has been withdrawn. Clients send such responses in good
-    /// faith, and take a refusal for the end of the conversation.
-    Late,
+    Expected,
+    /// It is the second one, or its request has been withdrawn. Such responses come from correct
+    /// clients, which take a refusal for the end of the conversation.
+    Stale,
     /// No request was ever sent on this stream.
-    Unasked,
+    Unsolicited,
 }
 
 #[derive(Debug, Default)]
@@ -50,14 +50,14 @@ impl AskedRequests {
     }
 
     /// Takes a response to the request with this id.
-    pub fn answer(&self, id: &RequestId) -> Standing {
+    pub fn answer(&self, id: &RequestId) -> ResponseMatch {
         let mut asked = self.0.lock();
         if asked.open.remove(id) {
-            Standing::Awaited
+            ResponseMatch::Expected
         } else if asked.any {
-            Standing::Late
+            ResponseMatch::Stale
         } else {
-            Standing::Unasked
+            ResponseMatch::Unsolicited
         }
     }
 }

@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use url::form_urlencoded;
 use uuid::Uuid;
 
-use self::asked::Standing;
+use self::asked::ResponseMatch;
 use self::events::{Event, Events};
 use self::message::{Incoming, parse};
 use self::pending::Claim;
@@ -66,7 +66,7 @@ pub struct Sse<H> {
 pub enum StreamError {
     #[error("the path needs a sessionId: it is in the endpoint event of the stream")]
     NoSession,
-    /// Two readers could each believe another one.
+    /// Two readers could each use another one.
     #[error("the sessionId is given more than once")]
     TwoSessions,
     /// The answer for a stream of another user too, so that it does not reveal which exist.
@@ -280,13 +280,13 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
         Incoming::Ignored => Ok(()),
         Incoming::Response(id, response) => {
             match (stream.asked.answer(&id), sse.streams.refuse_when_draining()) {
-                (Standing::Unasked, _) => {
+                (ResponseMatch::Unsolicited, _) => {
                     let error = MessageError::invalid("a response was not asked for");
                     return refused(&error, None);
                 }
-                (Standing::Late, _) => Ok(()),
-                (Standing::Awaited, Ok(())) => stream.send_message(*response).await,
-                (Standing::Awaited, Err(refused)) => Err(refused),
+                (ResponseMatch::Stale, _) => Ok(()),
+                (ResponseMatch::Expected, Ok(())) => stream.send_message(*response).await,
+                (ResponseMatch::Expected, Err(refused)) => Err(refused),
             }
         }
         Incoming::Notification(mut notification) => {

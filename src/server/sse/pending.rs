@@ -60,7 +60,7 @@ pub struct PendingAnswer {
 
 impl PendingAnswer {
     /// Releases the slot to the event that is about to be queued.
-    pub fn depart(mut self) -> Option<Slot> {
+    pub fn into_slot(mut self) -> Option<Slot> {
         self.slot.take()
     }
 }
@@ -224,7 +224,7 @@ mod tests {
             .hand_on();
         assert_eq!(*connection.borrow(), 1);
         // The slot moves to the event and is held until that is written.
-        let slot = pending.answer(&id()).depart();
+        let slot = pending.answer(&id()).into_slot();
         assert!(pending.until_none().now_or_never().is_some());
         assert_eq!(
             (*connection.borrow(), pending.slots.available_permits()),
@@ -245,7 +245,7 @@ mod tests {
         pending.cancel(&id());
         assert!(pending.until_none().now_or_never().is_none());
         assert_eq!(pending.slots.available_permits(), SLOTS - 1);
-        let slot = answer.depart();
+        let slot = answer.into_slot();
         assert!(pending.until_none().now_or_never().is_some());
         assert_eq!(pending.slots.available_permits(), SLOTS - 1);
         drop(slot);
@@ -281,7 +281,7 @@ mod tests {
             pending.cancel(&id());
             assert!(pending.until_none().now_or_never().is_none());
             assert_eq!(pending.slots.available_permits(), SLOTS - 1);
-            drop(answer.depart());
+            drop(answer.into_slot());
             assert!(pending.until_none().now_or_never().is_some());
             assert_eq!(pending.slots.available_permits(), SLOTS);
         }

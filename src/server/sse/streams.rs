@@ -238,7 +238,7 @@ impl Stream {
             .reserve()
             .await
             .map_err(|_| StreamError::UnknownSession)?;
-        permit.send(Event::message(message, answer.depart()));
+        permit.send(Event::message(message, answer.into_slot()));
         Ok(())
     }
 }

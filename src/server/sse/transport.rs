@@ -65,7 +65,7 @@ impl Transport<RoleServer> for SseTransport {
             let text = structured_content::fill(&text);
             let outbox = outbox.ok_or(SendError::Gone)?;
             let permit = outbox.reserve_owned().await.map_err(|_| SendError::Gone)?;
-            let slot = answer.and_then(PendingAnswer::depart);
+            let slot = answer.and_then(PendingAnswer::into_slot);
             permit.send(Event::message(text.as_bytes(), slot));
             Ok(())
         }

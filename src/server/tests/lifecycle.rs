@@ -92,7 +92,7 @@ async fn serves_new_connections_during_notice() {
     .await;
     stack.call("get_note", json!({"uid": UID})).await;
     stack.shutdown.take();
-    let verdict = async {
+    let draining = async {
         loop {
             let response = stack.http.get(stack.url("/readyz")).send().await.unwrap();
             if response.status() == 503 {
@@ -100,11 +100,11 @@ async fn serves_new_connections_during_notice() {
             }
         }
     };
-    let verdict = tokio::time::timeout(Duration::from_secs(5), verdict)
+    let draining = tokio::time::timeout(Duration::from_secs(5), draining)
         .await
         .unwrap();
-    assert_eq!(verdict.headers()["connection"], "close");
-    assert_eq!(json_of(verdict).await["reason"], "draining");
+    assert_eq!(draining.headers()["connection"], "close");
+    assert_eq!(json_of(draining).await["reason"], "draining");
     // A new connection is served, and closed after its response.
     let new_client = reqwest::Client::builder().no_proxy().build().unwrap();
     let request = stack.post().body(get_note()).build().unwrap();

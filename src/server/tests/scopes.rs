@@ -30,7 +30,7 @@ async fn checks_the_scope_of_every_form_of_call() {
         "tools/call",
         &format!(r#"{{"_meta":{{"x":{deep}}},"name":"create_note","arguments":{arguments}}}"#),
     );
-    let unasked = plain.replace(r#""id":7,"#, "");
+    let notification = plain.replace(r#""id":7,"#, "");
     let post = |body: String| {
         let request = stack.http.post(stack.url("/mcp")).bearer_auth(reader());
         request
@@ -42,7 +42,7 @@ async fn checks_the_scope_of_every_form_of_call() {
         (escaped, &[403]),
         (nested, &[403, 400]),
         // A notification is not answered, and no call is made.
-        (unasked, &[202, 400]),
+        (notification, &[202, 400]),
     ] {
         let answer = post(body.clone()).send().await.unwrap();
         assert!(

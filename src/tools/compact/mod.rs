@@ -21,7 +21,7 @@ use super::error::ToolError;
 use super::json_text::to_json;
 use super::schema::written;
 use super::spec::Hints;
-use super::tool::{self, About, Tool};
+use super::standalone_tool::{self, About, Tool};
 use super::toolset::{ListedTool, Outcome, ToolCall, Toolset};
 use crate::api::Features;
 use crate::entities::{self, Entity, Kind};
@@ -158,11 +158,11 @@ fn replace_word(text: &str, old: &str, new: &str) -> String {
 
 impl Toolset for CompactTools {
     fn list(&self, features: Features) -> Vec<ListedTool> {
-        tool::list(&self.tools, features)
+        standalone_tool::list(&self.tools, features)
     }
 
     fn call<'a>(&'a self, call: ToolCall<'a>) -> BoxFuture<'a, Outcome> {
-        tool::delegate(&self.tools, call, move |name, arguments, call| async move {
+        standalone_tool::delegate(&self.tools, call, move |name, arguments, call| async move {
             let (name, arguments) = match delegated(name, &arguments) {
                 Ok(delegated) => delegated,
                 Err(error) => return Outcome::failure(&error, call.correlation_id),

@@ -21,7 +21,7 @@ use crate::tools::entities::{MAX_BODY_BYTES, Payload};
 use crate::tools::error::{Category, ToolError};
 use crate::tools::key_case::{camel_case, snake_case, snake_case_keys};
 use crate::tools::schema::object;
-use crate::tools::tool::{self, About, Tool};
+use crate::tools::standalone_tool::{self, About, Tool};
 use crate::tools::toolset::Confirmed;
 use crate::tools::write_errors::WriteErrors;
 
@@ -162,7 +162,7 @@ pub async fn run<A: Api>(
         }
         _ => Err(refused(given, &reply).unwrap_or_else(|| {
             if is_dry {
-                tool::refused(&reply, NAME)
+                standalone_tool::refused(&reply, NAME)
             } else {
                 answered(
                     write.refused(reply.status, &ApiErrorBody::of(&reply)),

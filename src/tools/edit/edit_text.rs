@@ -6,9 +6,9 @@
 
 use serde_json::{Map, Value, json};
 
+use super::apply_edit::{Edit, EditError, Edited, apply};
 use super::changing_tool;
 use super::item::{self, Item, VERSION};
-use super::text_edit::{Edit, EditError, Edited, apply};
 use crate::api::Features;
 use crate::api::request::Api;
 use crate::entities::{Entity, Kind};
@@ -22,7 +22,7 @@ use crate::tools::error::{Category, ToolError};
 use crate::tools::json_text::to_json;
 use crate::tools::result::{Limits, Success};
 use crate::tools::schema::object;
-use crate::tools::tool::{About, Tool};
+use crate::tools::standalone_tool::{About, Tool};
 use crate::tools::toolset::Progress;
 
 pub const NAME: &str = "edit_text";

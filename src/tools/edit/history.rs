@@ -18,7 +18,7 @@ use crate::tools::key_case::{snake_case, snake_case_keys};
 use crate::tools::result::{self, Limits};
 use crate::tools::schema::object;
 use crate::tools::spec::Hints;
-use crate::tools::tool::{About, Tool, malformed, read_request, refused};
+use crate::tools::standalone_tool::{About, Tool, malformed, read_request, refused};
 
 pub const NAME: &str = "history";
 

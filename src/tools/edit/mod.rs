@@ -1,5 +1,6 @@
 //! The toolset `edit`: tools that change items of every kind.
 
+mod apply_edit;
 mod batch;
 mod edit_text;
 mod headings;
@@ -8,7 +9,6 @@ mod item;
 mod restore;
 #[cfg(test)]
 mod tests;
-mod text_edit;
 
 use futures::future::BoxFuture;
 use serde_json::{Map, Value};
@@ -21,7 +21,7 @@ use super::entities::Catalogue;
 use super::error::ToolError;
 use super::result::Limits;
 use super::spec::Hints;
-use super::tool::{self, About, Tool};
+use super::standalone_tool::{self, About, Tool};
 use super::toolset::{Confirmed, ListedTool, Outcome, Progress, ToolCall, Toolset};
 use crate::api::Features;
 use crate::api::request::Api;
@@ -74,11 +74,11 @@ impl EditTools {
 
 impl Toolset for EditTools {
     fn list(&self, features: Features) -> Vec<ListedTool> {
-        tool::list(&self.tools, features)
+        standalone_tool::list(&self.tools, features)
     }
 
     fn call<'a>(&'a self, call: ToolCall<'a>) -> BoxFuture<'a, Outcome> {
-        tool::call(&self.tools, call, move |name, arguments, call| async move {
+        standalone_tool::call(&self.tools, call, move |name, arguments, call| async move {
             let uid = arguments.get("uid").and_then(Json::as_str);
             if let Some(Ok(uid)) = uid.map(|uid| Uuid::try_parse(&uid)) {
                 let _ = call.item.set(uid);

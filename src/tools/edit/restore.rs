@@ -16,7 +16,7 @@ use crate::tools::destruction::{Act, Destruction, Effect};
 use crate::tools::error::ToolError;
 use crate::tools::result::{self, Limits};
 use crate::tools::schema::written;
-use crate::tools::tool::{About, Tool};
+use crate::tools::standalone_tool::{About, Tool};
 use crate::tools::toolset::Confirmed;
 
 pub const NAME: &str = "restore";

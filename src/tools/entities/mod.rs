@@ -23,7 +23,7 @@ use uuid::Uuid;
 pub use catalogue::Catalogue;
 pub use payload::{Payload, SERVER_KEYS};
 pub(super) use plan::MAX_BODY_BYTES;
-#[cfg(any(test, feature = "pieces"))]
+#[cfg(any(test, feature = "internals"))]
 pub use plan::Plan;
 
 use super::destruction::{Act, Destruction, Effect};

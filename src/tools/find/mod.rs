@@ -16,7 +16,7 @@ use super::coerce::Arguments;
 use super::error::{Category, ToolError};
 use super::result::Limits;
 use super::spec::Hints;
-use super::tool::{self, About, Tool, malformed, read_request, refused};
+use super::standalone_tool::{self, About, Tool, malformed, read_request, refused};
 use super::toolset::{ListedTool, Outcome, ToolCall, Toolset};
 use crate::api::Features;
 use crate::api::request::{Api, Reply};
@@ -63,11 +63,11 @@ impl FindTools {
 
 impl Toolset for FindTools {
     fn list(&self, features: Features) -> Vec<ListedTool> {
-        tool::list(&self.tools, features)
+        standalone_tool::list(&self.tools, features)
     }
 
     fn call<'a>(&'a self, call: ToolCall<'a>) -> BoxFuture<'a, Outcome> {
-        tool::call(&self.tools, call, move |name, arguments, call| async move {
+        standalone_tool::call(&self.tools, call, move |name, arguments, call| async move {
             self.run(name, &arguments, call.api).await
         })
     }

@@ -9,12 +9,12 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use super::process::{HANG_TIMEOUT, Process, Stdout};
-use super::sidecar::reserved_port;
+use super::server::reserved_port;
 use super::token::{SECRETS, User, now_ms, signature};
 
 static BINARY: OnceLock<PathBuf> = OnceLock::new();
 
-/// To ask an API past the sidecar. No connection is kept: the next one may be to another API at the
+/// To ask an API past the server. No connection is kept: the next one may be to another API at the
 /// same address.
 static HTTP: LazyLock<reqwest::Client> = LazyLock::new(|| {
     let http = reqwest::Client::builder()
@@ -137,7 +137,7 @@ impl Api {
         self.process.stop().await;
     }
 
-    /// A session of one's own, past the sidecar.
+    /// A session of one's own, past the server.
     pub async fn direct_client(&self, tenant: &str, user: &User) -> DirectClient {
         let mut direct = DirectClient {
             http: HTTP.clone(),
@@ -206,7 +206,7 @@ impl Api {
     }
 }
 
-/// The API without the sidecar, as one user.
+/// The API without the server, as one user.
 pub struct DirectClient {
     http: reqwest::Client,
     url: String,

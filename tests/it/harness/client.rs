@@ -1,5 +1,5 @@
-//! An MCP client over HTTP, in the words of either era, that believes nothing: every result it gets
-//! is held against the tool's own `outputSchema` and against its text.
+//! An MCP client over HTTP, in the words of either era, that trusts nothing: every result it gets
+//! is checked against the tool's own `outputSchema` and against its text.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +9,7 @@ use http::HeaderMap;
 use serde_json::{Value, json};
 
 use super::forwarder::Traffic;
-use super::sidecar::Sidecar;
+use super::server::Server;
 use super::token::User;
 
 pub const MODERN: &str = "2026-07-28";
@@ -54,18 +54,18 @@ impl Era {
 
 /// Whatever calls tools: over HTTP or over a pipe.
 pub trait ToolClient {
-    fn sidecar(&self) -> &Sidecar;
+    fn server(&self) -> &Server;
     fn user(&self) -> &User;
     async fn call(&self, tool: &str, arguments: Value) -> CallResult;
 
-    /// What this user's calls have made the sidecar send, once all their sessions are ended.
+    /// What this user's calls have made the server send, once all their sessions are ended.
     async fn traffic(&self) -> Traffic {
-        self.sidecar().forwarder.settled(self.user()).await
+        self.server().forwarder.settled(self.user()).await
     }
 }
 
 pub struct Client<'a> {
-    pub sidecar: &'a Sidecar,
+    pub server: &'a Server,
     pub era: Era,
     pub user: User,
     http: reqwest::Client,
@@ -73,18 +73,18 @@ pub struct Client<'a> {
 
 impl<'a> Client<'a> {
     /// A client of a new user.
-    pub fn new(sidecar: &'a Sidecar, era: Era) -> Self {
-        Self::of(sidecar, era, sidecar.new_user())
+    pub fn new(server: &'a Server, era: Era) -> Self {
+        Self::of(server, era, server.new_user())
     }
 
-    pub fn modern(sidecar: &'a Sidecar) -> Self {
-        Self::new(sidecar, Era::Modern)
+    pub fn modern(server: &'a Server) -> Self {
+        Self::new(server, Era::Modern)
     }
 
-    pub fn of(sidecar: &'a Sidecar, era: Era, user: User) -> Self {
+    pub fn of(server: &'a Server, era: Era, user: User) -> Self {
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         Self {
-            sidecar,
+            server,
             era,
             user,
             http,
@@ -99,13 +99,13 @@ impl<'a> Client<'a> {
     /// The same without the token.
     pub fn bare_post(&self) -> reqwest::RequestBuilder {
         self.http
-            .post(self.sidecar.mcp())
+            .post(self.server.mcp())
             .header("accept", "application/json, text/event-stream")
             .header("content-type", "application/json")
     }
 
     pub fn get(&self, path: &str) -> reqwest::RequestBuilder {
-        self.http.get(format!("{}{path}", self.sidecar.url))
+        self.http.get(format!("{}{path}", self.server.url))
     }
 
     pub fn request(&self, method: &str, params: Value) -> reqwest::RequestBuilder {
@@ -135,8 +135,8 @@ impl<'a> Client<'a> {
 }
 
 impl ToolClient for Client<'_> {
-    fn sidecar(&self) -> &Sidecar {
-        self.sidecar
+    fn server(&self) -> &Server {
+        self.server
     }
 
     fn user(&self) -> &User {
@@ -221,7 +221,7 @@ pub struct CallResult {
     arguments: Value,
     /// The JSON-RPC answer.
     pub answer: Value,
-    /// What the sidecar had sent when the answer came.
+    /// What the server had sent when the answer came.
     traffic: Traffic,
 }
 
@@ -231,7 +231,7 @@ impl CallResult {
             tool: tool.to_owned(),
             arguments: arguments.clone(),
             answer,
-            traffic: caller.sidecar().forwarder.so_far(caller.user()),
+            traffic: caller.server().forwarder.so_far(caller.user()),
         };
         called.check();
         called

@@ -1,8 +1,8 @@
-//! What stands between a sidecar and the API: lets everything through, writes everything down, and
+//! What stands between a server and the API: lets everything through, writes everything down, and
 //! does to a request what a test has asked for.
 //!
 //! Tests share a forwarder. A request belongs to the user whose token it carries, and so do the
-//! records and the mishaps, so that tests do not see one another.
+//! records and the faults, so that tests do not see one another.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -28,7 +28,7 @@ use uuid::Uuid;
 use super::process::HANG_TIMEOUT;
 use super::token::{SECRETS, User, now_ms, signature, signature_v2};
 
-/// One request as the sidecar sent it, and the status that it was answered with, if it was.
+/// One request as the server sent it, and the status that it was answered with, if it was.
 #[derive(Clone)]
 pub struct Record {
     pub at_ms: u64,
@@ -189,7 +189,7 @@ pub enum Fault {
     TruncateAnswer,
     /// The API carries it out, and something else comes back.
     Replace(u16, String),
-    /// The API gets it twice, as from a sidecar that sends it again; the second answer comes back.
+    /// The API gets it twice, as from a server that sends it again; the second answer comes back.
     SendTwice,
     /// It waits at the gate, then goes on as if it had been sent only then.
     Wait(Gate),
@@ -254,9 +254,9 @@ struct Shared {
     missing: Option<(&'static str, u16)>,
     records: watch::Sender<HashMap<String, Traffic>>,
     planned: Mutex<HashMap<String, VecDeque<Planned>>>,
-    /// How many mishaps have been met.
+    /// How many faults have been injected.
     injected: AtomicUsize,
-    /// By method and path: whose the latest answer was, and what it said. Kept only where mishaps
+    /// By method and path: whose the latest answer was, and what it said. Kept only where faults
     /// may cross answers.
     latest: Mutex<HashMap<String, (String, Bytes)>>,
 }
@@ -312,7 +312,7 @@ impl Forwarder {
                     let service = hyper::service::service_fn(move |request| {
                         forward(Arc::clone(&shared), request)
                     });
-                    // A connection that a mishap broke ends in an error, which is what was asked
+                    // A connection that a fault broke ends in an error, which is what was asked
                     // for.
                     let _ = hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service)
@@ -323,7 +323,7 @@ impl Forwarder {
         Self { url, shared }
     }
 
-    /// The next request of this user at this stage meets with a mishap. Several are met with one
+    /// Injects a fault into the next request of this user at this stage. Several are injected one
     /// after the other.
     pub fn inject(&self, user: &User, stage: Stage, fault: Fault) {
         let mut planned = self.shared.planned.lock().unwrap();
@@ -331,7 +331,7 @@ impl Forwarder {
         queue.push_back(Planned { stage, fault });
     }
 
-    /// How many mishaps requests have met with.
+    /// How many faults have been injected.
     pub fn faults_injected(&self) -> usize {
         self.shared.injected.load(Ordering::Relaxed)
     }

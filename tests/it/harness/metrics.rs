@@ -1,18 +1,18 @@
-//! The figures of a sidecar, as Prometheus reads them.
+//! The figures of a server, as Prometheus reads them.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::process::HANG_TIMEOUT;
-use super::sidecar::Sidecar;
+use super::server::Server;
 
 /// The figures of a place at one moment.
 pub struct Metrics(pub String);
 
 impl Metrics {
-    pub async fn of(sidecar: &Sidecar) -> Self {
-        let url = sidecar
+    pub async fn of(server: &Server) -> Self {
+        let url = server
             .process
             .logged("metrics are served at", "address")
             .await;
@@ -38,10 +38,10 @@ impl Metrics {
             .sum()
     }
 
-    pub async fn until(sidecar: &Sidecar, what: &str, holds: impl Fn(&Self) -> bool) -> Self {
+    pub async fn until(server: &Server, what: &str, holds: impl Fn(&Self) -> bool) -> Self {
         let deadline = Instant::now() + HANG_TIMEOUT;
         loop {
-            let metrics = Self::of(sidecar).await;
+            let metrics = Self::of(server).await;
             if holds(&metrics) {
                 return metrics;
             }

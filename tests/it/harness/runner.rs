@@ -1,4 +1,4 @@
-//! Runs asynchronous tests on one runtime, in a world that they share.
+//! Runs asynchronous tests on one runtime, with programs that they share.
 //!
 //! The programs are started once, before the first test, and looked at once more after the last,
 //! which the usual runner has no place for. A panic is caught where it happens, so that a failure
@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 
 use super::client::{Client, Era, ToolClient, keep_schemas};
-use super::{Api, Sidecar, api};
+use super::{Api, Server, api};
 
 /// Ends a test that hangs. It is far from what a test takes, even on a machine that does much else.
 const TEST_TIMEOUT: Duration = Duration::from_secs(300);
@@ -28,20 +28,20 @@ pub static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
         .unwrap()
 });
 
-/// One API, and two tenants with a sidecar each.
-pub struct World {
+/// One API, and two tenants with a server each.
+pub struct SharedPrograms {
     pub api: Api,
-    pub acme: Sidecar,
-    pub globex: Sidecar,
+    pub acme: Server,
+    pub globex: Server,
 }
 
-/// One test's mishaps are no reason to refuse the calls of the others.
-const SHARED: [(&str, &str); 1] = [("TOOLBRIDGE_API_BREAKER_FAILURES", "0")];
+/// One test's faults are no reason to refuse the calls of the others.
+const SHARED_SETTINGS: [(&str, &str); 1] = [("TOOLBRIDGE_API_BREAKER_FAILURES", "0")];
 
-static WORLD: OnceLock<World> = OnceLock::new();
+static SHARED: OnceLock<SharedPrograms> = OnceLock::new();
 
-pub fn world() -> &'static World {
-    WORLD.get().expect("the programs have been started")
+pub fn shared() -> &'static SharedPrograms {
+    SHARED.get().expect("the programs have been started")
 }
 
 thread_local! {
@@ -56,24 +56,24 @@ pub fn begin() {
         false => eprintln!("{panic}"),
     }));
     api::build();
-    let world = RUNTIME.block_on(async {
+    let shared = RUNTIME.block_on(async {
         let api = Api::start().await;
         let (acme, globex) = tokio::join!(
-            Sidecar::with("acme", &api, &SHARED),
-            Sidecar::with("globex", &api, &SHARED)
+            Server::with("acme", &api, &SHARED_SETTINGS),
+            Server::with("globex", &api, &SHARED_SETTINGS)
         );
         let client = Client::modern(&acme);
         keep_schemas(&client.ask("tools/list", json!({})).await.result()["tools"]);
-        World { api, acme, globex }
+        SharedPrograms { api, acme, globex }
     });
-    let _ = WORLD.set(world);
+    let _ = SHARED.set(shared);
 }
 
 pub fn end() {
-    let world = world();
+    let shared = shared();
     RUNTIME.block_on(async {
-        tokio::join!(world.acme.stop(), world.globex.stop());
-        world.api.stop().await;
+        tokio::join!(shared.acme.stop(), shared.globex.stop());
+        shared.api.stop().await;
     });
     api::remove_temporary();
 }
@@ -117,9 +117,9 @@ macro_rules! tests {
 }
 
 /// Does the same in every era.
-pub async fn in_every_era(sidecar: &Sidecar, mut test: impl AsyncFnMut(&Client<'_>)) {
+pub async fn in_every_era(server: &Server, mut test: impl AsyncFnMut(&Client<'_>)) {
     for era in Era::all() {
-        let client = Client::new(sidecar, era);
+        let client = Client::new(server, era);
         test(&client).await;
         client.traffic().await;
     }

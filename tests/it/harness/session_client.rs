@@ -8,11 +8,11 @@ use tokio::sync::watch;
 
 use super::client::{CallResult, Era, ToolClient};
 use super::process::HANG_TIMEOUT;
-use super::sidecar::Sidecar;
+use super::server::Server;
 use super::token::User;
 
 pub struct SessionClient<'a> {
-    sidecar: &'a Sidecar,
+    server: &'a Server,
     user: User,
     era: Era,
     http: reqwest::Client,
@@ -23,9 +23,9 @@ pub struct SessionClient<'a> {
 
 impl<'a> SessionClient<'a> {
     /// A client of this user, past the handshake, with these capabilities.
-    pub async fn start(sidecar: &'a Sidecar, era: Era, user: User, capabilities: Value) -> Self {
+    pub async fn start(server: &'a Server, era: Era, user: User, capabilities: Value) -> Self {
         let mut session = Self {
-            sidecar,
+            server,
             user,
             era,
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
@@ -59,7 +59,7 @@ impl<'a> SessionClient<'a> {
     fn request(&self, method: reqwest::Method) -> reqwest::RequestBuilder {
         let request = self
             .http
-            .request(method, self.sidecar.mcp())
+            .request(method, self.server.mcp())
             .bearer_auth(&self.user.token)
             .header("accept", "application/json, text/event-stream")
             .header("content-type", "application/json");
@@ -135,8 +135,8 @@ impl<'a> SessionClient<'a> {
 }
 
 impl ToolClient for SessionClient<'_> {
-    fn sidecar(&self) -> &Sidecar {
-        self.sidecar
+    fn server(&self) -> &Server {
+        self.server
     }
 
     fn user(&self) -> &User {

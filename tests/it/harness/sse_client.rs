@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::client::{CallResult, Era, ToolClient};
 use super::process::HANG_TIMEOUT;
-use super::sidecar::Sidecar;
+use super::server::Server;
 use super::token::User;
 
 #[derive(Default)]
@@ -22,7 +22,7 @@ struct Received {
 }
 
 pub struct SseClient<'a> {
-    sidecar: &'a Sidecar,
+    server: &'a Server,
     user: User,
     http: reqwest::Client,
     url: String,
@@ -33,13 +33,13 @@ pub struct SseClient<'a> {
 
 impl<'a> SseClient<'a> {
     /// A client of a new user, past the handshake.
-    pub async fn start(sidecar: &'a Sidecar, version: &'static str) -> Self {
-        Self::start_at(sidecar, "/sse", version).await
+    pub async fn start(server: &'a Server, version: &'static str) -> Self {
+        Self::start_at(server, "/sse", version).await
     }
 
     /// The same, with what the path says after it.
-    pub async fn start_at(sidecar: &'a Sidecar, path: &str, version: &'static str) -> Self {
-        let stream = Self::open(sidecar, path, sidecar.new_user()).await;
+    pub async fn start_at(server: &'a Server, path: &str, version: &'static str) -> Self {
+        let stream = Self::open(server, path, server.new_user()).await;
         let era = Era::Legacy(version);
         let handshake = stream.ask("initialize", era.initialize_params()).await;
         assert_eq!(
@@ -51,10 +51,10 @@ impl<'a> SseClient<'a> {
         stream
     }
 
-    pub async fn open(sidecar: &'a Sidecar, path: &str, user: User) -> Self {
+    pub async fn open(server: &'a Server, path: &str, user: User) -> Self {
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let request = http
-            .get(format!("{}{path}", sidecar.url))
+            .get(format!("{}{path}", server.url))
             .bearer_auth(&user.token);
         let mut response = request.send().await.unwrap();
         assert_eq!(response.status(), 200);
@@ -94,8 +94,8 @@ impl<'a> SseClient<'a> {
             to.send_modify(|received| received.ended = Some(ended));
         });
         Self {
-            url: format!("{}{path}", sidecar.url),
-            sidecar,
+            url: format!("{}{path}", server.url),
+            server,
             user,
             http,
             received,
@@ -223,8 +223,8 @@ impl Drop for SseClient<'_> {
 }
 
 impl ToolClient for SseClient<'_> {
-    fn sidecar(&self) -> &Sidecar {
-        self.sidecar
+    fn server(&self) -> &Server {
+        self.server
     }
 
     fn user(&self) -> &User {

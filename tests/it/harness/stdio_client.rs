@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 use super::client::{CallResult, Era, ToolClient};
 use super::process::{Process, Stdout};
-use super::sidecar::{Sidecar, binary, new_trail};
+use super::server::{Server, binary, new_trail};
 use super::token::User;
 
 pub struct StdioClient<'a> {
-    sidecar: &'a Sidecar,
+    server: &'a Server,
     era: Era,
     user: User,
     pub process: Process,
@@ -23,15 +23,13 @@ pub struct StdioClient<'a> {
 
 impl<'a> StdioClient<'a> {
     /// A client of a new user, past the handshake if the era has one.
-    pub async fn start(sidecar: &'a Sidecar, era: Era) -> Self {
-        Self::of(sidecar, era, sidecar.new_user())
-            .initialized()
-            .await
+    pub async fn start(server: &'a Server, era: Era) -> Self {
+        Self::of(server, era, server.new_user()).initialized().await
     }
 
     /// The same, but through a bridge to the place's `/mcp`.
-    pub async fn connected(sidecar: &'a Sidecar, era: Era) -> Self {
-        Self::connected_as(sidecar, era, sidecar.new_user(), &[])
+    pub async fn connected(server: &'a Server, era: Era) -> Self {
+        Self::connected_as(server, era, server.new_user(), &[])
             .initialized()
             .await
     }
@@ -50,32 +48,32 @@ impl<'a> StdioClient<'a> {
         self
     }
 
-    pub fn of(sidecar: &'a Sidecar, era: Era, user: User) -> Self {
+    pub fn of(server: &'a Server, era: Era, user: User) -> Self {
         let mut command = binary(&["stdio"]);
         command
-            .envs(sidecar.environment())
+            .envs(server.environment())
             .env("TOOLBRIDGE_TOKEN", &user.token);
         // Two servers do not share one.
         let trail = new_trail();
         command.env("TOOLBRIDGE_AUDIT_TO", &trail);
         let process = Process::start("toolbridge-mcp stdio", command, Stdout::Answers);
-        let mut stdio = Self::by(process, sidecar, era, user);
+        let mut stdio = Self::by(process, server, era, user);
         stdio.trail = Some(trail.into());
         stdio
     }
 
     /// A bridge, with some words of its own. It knows the place's URL and this token, and nothing
     /// else.
-    pub fn connected_as(sidecar: &'a Sidecar, era: Era, user: User, words: &[&str]) -> Self {
-        let mut command = binary(&[&["connect", sidecar.url.as_str()], words].concat());
+    pub fn connected_as(server: &'a Server, era: Era, user: User, words: &[&str]) -> Self {
+        let mut command = binary(&[&["connect", server.url.as_str()], words].concat());
         command.env("TOOLBRIDGE_TOKEN", &user.token);
         let process = Process::start("toolbridge-mcp connect", command, Stdout::Answers);
-        Self::by(process, sidecar, era, user)
+        Self::by(process, server, era, user)
     }
 
-    fn by(process: Process, sidecar: &'a Sidecar, era: Era, user: User) -> Self {
+    fn by(process: Process, server: &'a Server, era: Era, user: User) -> Self {
         Self {
-            sidecar,
+            server,
             era,
             user,
             process,
@@ -158,8 +156,8 @@ impl<'a> StdioClient<'a> {
 }
 
 impl ToolClient for StdioClient<'_> {
-    fn sidecar(&self) -> &Sidecar {
-        self.sidecar
+    fn server(&self) -> &Server {
+        self.server
     }
 
     fn user(&self) -> &User {

@@ -16,11 +16,11 @@ use uuid::Uuid;
 pub struct Secrets {
     pub jwt: String,
     pub tenant: String,
-    /// The sidecar's own at an authorization server.
+    /// The MCP server's own at an authorization server.
     pub client: String,
 }
 
-/// The sidecar's name at an authorization server.
+/// The MCP server's name at an authorization server.
 pub const CLIENT_ID: &str = "toolbridge-mcp";
 
 impl Secrets {

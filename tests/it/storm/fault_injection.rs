@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::Storm;
-use crate::harness::{Api, Fault, Rng, Sidecar, Stage};
+use crate::harness::{Api, Fault, Rng, Server, Stage};
 
 /// One of the things that happen to a request. Those that cost time come seldom.
 pub fn fault(rng: &mut Rng) -> (Stage, Fault) {
@@ -47,40 +47,40 @@ pub fn fault(rng: &mut Rng) -> (Stage, Fault) {
 pub struct FaultInjection {
     storm: Arc<Storm>,
     api: Api,
-    sidecars: Vec<Option<Sidecar>>,
+    servers: Vec<Option<Server>>,
 }
 
 impl FaultInjection {
-    pub fn new(storm: &Arc<Storm>, api: Api, sidecars: Vec<Sidecar>) -> Self {
-        let sidecars = sidecars.into_iter().map(Some).collect();
+    pub fn new(storm: &Arc<Storm>, api: Api, servers: Vec<Server>) -> Self {
+        let servers = servers.into_iter().map(Some).collect();
         Self {
             storm: Arc::clone(storm),
             api,
-            sidecars,
+            servers,
         }
     }
 
     /// Until the storm is over; then the programs that run now.
-    pub async fn run(mut self) -> (Api, Vec<Sidecar>) {
+    pub async fn run(mut self) -> (Api, Vec<Server>) {
         let restarts = 9.max(self.storm.calls / 2_000);
         for number in 1..=restarts {
             self.until(self.storm.calls * number / (restarts + 1)).await;
-            let sidecar = (number * 5) % self.sidecars.len();
+            let server = (number * 5) % self.servers.len();
             match number % 3 {
-                1 => self.server(sidecar, "KILL").await,
+                1 => self.end_and_restart(server, "KILL").await,
                 // Right after a server that was killed: the sessions that it could not end go with
                 // the memory of the API.
                 2 => {
                     self.api = self.api.restart().await;
                     self.storm.report.restarted("restarts: API killed");
                 }
-                _ => self.server(sidecar, "TERM").await,
+                _ => self.end_and_restart(server, "TERM").await,
             }
         }
         if restarts % 3 == 1 {
             self.api = self.api.restart().await;
         }
-        (self.api, self.sidecars.into_iter().flatten().collect())
+        (self.api, self.servers.into_iter().flatten().collect())
     }
 
     async fn until(&self, calls: usize) {
@@ -89,16 +89,16 @@ impl FaultInjection {
         }
     }
 
-    async fn server(&mut self, number: usize, signal: &str) {
-        let sidecar = self.sidecars[number].take().unwrap();
-        sidecar.process.signal(signal);
-        let code = sidecar.process.exit().await;
+    async fn end_and_restart(&mut self, number: usize, signal: &str) {
+        let server = self.servers[number].take().unwrap();
+        server.process.signal(signal);
+        let code = server.process.exit().await;
         let (expected, name) = match signal {
             "TERM" => (Some(0), "restarts: server asked to leave"),
             _ => (None, "restarts: server killed"),
         };
-        assert_eq!(code, expected, "{}", sidecar.process.all_output());
-        self.sidecars[number] = Some(sidecar.restart().await);
+        assert_eq!(code, expected, "{}", server.process.all_output());
+        self.servers[number] = Some(server.restart().await);
         self.storm.report.restarted(name);
     }
 }

@@ -21,7 +21,7 @@ use libtest_mimic::Trial;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::harness::{Api, Fault, Forwarder, Sidecar, Stage, trial_within};
+use crate::harness::{Api, Fault, Forwarder, Server, Stage, trial_within};
 use fault_injection::FaultInjection;
 use report::Report;
 use virtual_user::VirtualUser;
@@ -108,21 +108,21 @@ const SETTINGS: [(&str, &str); 5] = [
     ("TOOLBRIDGE_SERVER_DRAIN_NOTICE", "0s"),
 ];
 
-async fn sidecars(api: &Api) -> Vec<Sidecar> {
+async fn servers(api: &Api) -> Vec<Server> {
     let starting = TENANTS.map(async |tenant| {
         let forwarder = Forwarder::without_records(&api.url).await;
-        Sidecar::with_forwarder(forwarder, tenant, &SETTINGS).await
+        Server::with_forwarder(forwarder, tenant, &SETTINGS).await
     });
     futures::future::join_all(starting).await
 }
 
 /// Everybody, each with the one note whose id is shared.
-async fn users(storm: &Arc<Storm>, api: &Api, sidecars: &[Sidecar]) -> Vec<VirtualUser> {
+async fn users(storm: &Arc<Storm>, api: &Api, servers: &[Server]) -> Vec<VirtualUser> {
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let mut users = Vec::new();
-    for (tenant, sidecar) in sidecars.iter().enumerate() {
+    for (tenant, server) in servers.iter().enumerate() {
         for number in 0..USERS {
-            let virtual_user = VirtualUser::new(storm, http.clone(), sidecar, tenant, number);
+            let virtual_user = VirtualUser::new(storm, http.clone(), server, tenant, number);
             let note = json!({
                 "uid": storm.shared,
                 "title": virtual_user.mark,
@@ -130,7 +130,7 @@ async fn users(storm: &Arc<Storm>, api: &Api, sidecars: &[Sidecar]) -> Vec<Virtu
             });
             let (status, made) = api
                 .ask(
-                    &sidecar.tenant,
+                    &server.tenant,
                     &virtual_user.user,
                     "POST",
                     "/v1/notes",
@@ -148,14 +148,14 @@ async fn no_answer_reaches_another_user() {
     let calls = requested_calls().unwrap_or(DEFAULT_CALLS);
     let storm = Storm::new(calls);
     let api = Api::with(&[("LOG_LEVEL", "info")]).await;
-    let sidecars = sidecars(&api).await;
-    let forwarders: Vec<_> = sidecars
+    let servers = servers(&api).await;
+    let forwarders: Vec<_> = servers
         .iter()
-        .map(|sidecar| sidecar.forwarder.clone())
+        .map(|server| server.forwarder.clone())
         .collect();
-    let users = users(&storm, &api, &sidecars).await;
+    let users = users(&storm, &api, &servers).await;
     let began = Instant::now();
-    let fault_injection = tokio::spawn(FaultInjection::new(&storm, api, sidecars).run());
+    let fault_injection = tokio::spawn(FaultInjection::new(&storm, api, servers).run());
     let calling: Vec<_> = users
         .into_iter()
         .map(|virtual_user| tokio::spawn(virtual_user.calls()))
@@ -165,20 +165,20 @@ async fn no_answer_reaches_another_user() {
         users.push(virtual_user.await.unwrap());
     }
     let took = began.elapsed();
-    let (api, sidecars) = fault_injection.await.unwrap();
+    let (api, servers) = fault_injection.await.unwrap();
 
     // What the database has is what everybody was told.
     for virtual_user in &users {
         virtual_user
-            .compares_with(&api, &sidecars[virtual_user.tenant].tenant)
+            .compares_with(&api, &servers[virtual_user.tenant].tenant)
             .await;
     }
     let faults = forwarders.iter().map(Forwarder::faults_injected).sum();
     eprintln!("{}", storm.report.table(calls, took, faults));
     storm.report.is_clean();
-    assert!(faults > calls / 100, "{faults} mishaps are no storm");
+    assert!(faults > calls / 100, "{faults} faults are too few");
     api.until_no_session_is_open().await;
-    futures::future::join_all(sidecars.iter().map(Sidecar::stop)).await;
+    futures::future::join_all(servers.iter().map(Server::stop)).await;
     api.stop().await;
 }
 
@@ -186,7 +186,7 @@ async fn no_answer_reaches_another_user() {
 async fn detects_an_answer_to_another_user() {
     let storm = Storm::new(usize::MAX);
     let api = Api::with(&[("LOG_LEVEL", "info")]).await;
-    let sidecar = Sidecar::with_forwarder(
+    let server = Server::with_forwarder(
         Forwarder::without_records(&api.url).await,
         TENANTS[0],
         &SETTINGS,
@@ -194,19 +194,19 @@ async fn detects_an_answer_to_another_user() {
     .await;
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let mut users: Vec<_> = (0..2)
-        .map(|number| VirtualUser::new(&storm, http.clone(), &sidecar, 0, number))
+        .map(|number| VirtualUser::new(&storm, http.clone(), &server, 0, number))
         .collect();
     for virtual_user in &mut users {
         virtual_user.makes("note").await;
     }
     for virtual_user in &mut users {
-        sidecar
+        server
             .forwarder
             .inject(&virtual_user.user, Stage::Operation, Fault::SwapAnswers);
         virtual_user.lists("note").await;
     }
     for virtual_user in &mut users {
-        sidecar
+        server
             .forwarder
             .inject(&virtual_user.user, Stage::Operation, Fault::SwapAnswers);
         virtual_user.searches().await;
@@ -231,6 +231,6 @@ async fn detects_an_answer_to_another_user() {
         "{crossings:?}"
     );
     api.until_no_session_is_open().await;
-    sidecar.stop().await;
+    server.stop().await;
     api.stop().await;
 }

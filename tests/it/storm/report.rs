@@ -52,7 +52,7 @@ impl Report {
         let mut row = |name: &str, count: usize| writeln!(table, "{name:<44} {count:>8}").unwrap();
         row("calls", calls);
         row("a second", (calls as f64 / took.as_secs_f64()) as usize);
-        row("mishaps between server and API", faults);
+        row("faults between server and API", faults);
         for (what, count) in &seen.restarts {
             row(what, *count);
         }

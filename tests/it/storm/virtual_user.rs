@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Storm, TENANTS, USERS, fault_injection};
 use crate::harness::token::now_secs;
-use crate::harness::{Api, CONTENT, Era, Forwarder, Rng, Sidecar, User};
+use crate::harness::{Api, CONTENT, Era, Forwarder, Rng, Server, User};
 
 /// Kinds of things, by key and plural. A comment belongs to the note whose id is everybody's.
 const KINDS: [(&str, &str); 4] = [
@@ -70,21 +70,21 @@ impl VirtualUser {
     pub fn new(
         storm: &Arc<Storm>,
         http: reqwest::Client,
-        sidecar: &Sidecar,
+        server: &Server,
         tenant: usize,
         number: usize,
     ) -> Self {
         // The same names in every tenant, so that a name alone must never be enough.
         let claims = json!({
             "sub": format!("person-{number}"),
-            "tenant_id": sidecar.tenant,
+            "tenant_id": server.tenant,
             "exp": now_secs() + 7200,
         });
         Self {
             storm: Arc::clone(storm),
             http,
-            mcp: sidecar.mcp(),
-            forwarder: sidecar.forwarder.clone(),
+            mcp: server.mcp(),
+            forwarder: server.forwarder.clone(),
             tenant,
             number,
             user: User::with_claims(claims),
@@ -277,7 +277,7 @@ impl VirtualUser {
     }
 
     pub async fn lists(&mut self, kind: &str) {
-        let (sidecar, (_, plural)) = KINDS
+        let (server, (_, plural)) = KINDS
             .iter()
             .enumerate()
             .find(|(_, (key, _))| *key == kind)
@@ -296,7 +296,7 @@ impl VirtualUser {
             .collect();
         for (uid, known) in self
             .existing_items()
-            .filter(|(_, known)| known.kind == sidecar && !known.in_doubt)
+            .filter(|(_, known)| known.kind == server && !known.in_doubt)
         {
             if !listed.contains(&uid.as_str()) {
                 let version = known.version;

@@ -72,7 +72,7 @@ impl Answers {
             "createdAt": "2026-11-20T09:00:00.000Z", "expiresAt": "2026-11-20T09:30:00.000Z",
         });
         let page = json!({ "items": vec![note(CONTENT_BYTES); 50] });
-        // The sidecar's readiness wants to hear that the signature was accepted.
+        // The server is ready only if the API says that it accepted the signature.
         let ready = json!({ "status": "ready", "tenantSignature": "accepted" });
         Self {
             opened: http("201 Created", "X-Sync-Epoch: 1\r\n", &session),

@@ -2,7 +2,7 @@
 //! read.
 //!
 //! From here on only the principal holds the token: the header is removed, so that no library that
-//! logs requests can leak it. Headers reserved for the sidecar are removed too.
+//! logs requests can leak it. Headers reserved for the server are removed too.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -398,8 +398,8 @@ mod tests {
             ("acme.example", "file://acme.example", false),
             ("acme.example", "", false),
         ] {
-            let verdict = violation(&policy(), &[(HOST, host), (ORIGIN, origin)]);
-            assert_eq!(verdict.is_none(), allowed, "{origin} at {host}");
+            let violated = violation(&policy(), &[(HOST, host), (ORIGIN, origin)]);
+            assert_eq!(violated.is_none(), allowed, "{origin} at {host}");
         }
         let plain = HostOriginPolicy::from_settings(&Settings::default());
         assert_eq!(

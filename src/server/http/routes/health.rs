@@ -76,8 +76,8 @@ impl Readiness {
             let message = "the keys that tokens are verified with have never been fetched";
             return Err(("keys_unavailable", message.to_owned()));
         }
-        let verdict = self.api().await;
-        verdict.map_err(|not_ready| (not_ready.reason(), not_ready.to_string()))
+        let result = self.api().await;
+        result.map_err(|not_ready| (not_ready.reason(), not_ready.to_string()))
     }
 }
 
@@ -91,28 +91,28 @@ impl Readiness {
                 .last
                 .as_ref()
                 .filter(|(at, _)| at.elapsed() < self.ttl);
-            fresh = last.map(|(_, verdict)| verdict.clone());
+            fresh = last.map(|(_, result)| result.clone());
             let starts_probe = fresh.is_none() && !state.probing;
             state.probing |= starts_probe;
             starts_probe
         });
-        if let Some(verdict) = fresh {
-            return verdict;
+        if let Some(result) = fresh {
+            return result;
         }
         let mut state = self.state.subscribe();
         if starts_probe {
             let (api_client, guard) = (self.api_client.clone(), ProbeGuard(self.state.clone()));
             tasks::spawn("readiness", async move {
-                let verdict = api_client.ready().await;
+                let result = api_client.ready().await;
                 guard
                     .0
-                    .send_modify(|state| state.last = Some((Instant::now(), verdict)));
+                    .send_modify(|state| state.last = Some((Instant::now(), result)));
             });
         }
         let answered = state.wait_for(|state| !state.probing).await;
         let last = answered
             .ok()
-            .and_then(|state| state.last.as_ref().map(|(_, verdict)| verdict.clone()));
+            .and_then(|state| state.last.as_ref().map(|(_, result)| result.clone()));
         // Missing only if the probe panicked.
         last.unwrap_or(Err(NotReadyError::Silent))
     }

@@ -1,11 +1,10 @@
-"""Whether something has grown: what a program took in the second third of a load against what it
-took in the last."""
+"""Whether a program's use of something grows: its median in the second third of a load, compared
+with its median in the last."""
 
 import statistics
 
-# What is held to staying where it is, and by how much of itself and how much in all it may yet
-# move. Memory breathes with the collector and with caches that fill; descriptors and threads do
-# not.
+# How much each may grow: a share of itself, or this many, whichever is more. Memory varies with
+# the collector and with caches that fill; descriptors and threads do not.
 LIMITS = {
     "rss_mib": (0.10, 6.0),
     "fds": (0.05, 4),
@@ -16,7 +15,7 @@ LIMITS = {
 FEWEST = 9
 
 
-class Verdict:
+class Growth:
     def __init__(self, name, before, after, allowed):
         self.name, self.before, self.after, self.allowed = name, before, after, allowed
 
@@ -25,7 +24,7 @@ class Verdict:
         return self.after - self.before <= self.allowed
 
 
-def judge(name, values):
+def growth(name, values):
     """The first third is for warming up. Medians, so that one sample at an odd moment says
     nothing."""
     if len(values) < FEWEST:
@@ -36,4 +35,4 @@ def judge(name, values):
         statistics.median(values[2 * third :]),
     )
     share, least = LIMITS[name.split(".")[-1]]
-    return Verdict(name, before, after, max(before * share, least))
+    return Growth(name, before, after, max(before * share, least))

@@ -1,5 +1,5 @@
-//! What the benchmarks look at alone. Part of the library, since its rooms are closed to everybody
-//! else, and only with the feature `pieces`.
+//! The cases of `scripts/bench micro`. They are part of the library, since they use its private
+//! modules, and exist only with the feature `internals`.
 
 #![allow(
     clippy::unwrap_used,
@@ -43,8 +43,8 @@ pub const NAMES: &[&str] = &[
     "the list of tools, encoded anew",
 ];
 
-/// One of [`NAMES`], ready to be run again and again.
-pub fn piece(name: &str) -> Box<dyn FnMut()> {
+/// The case of one of the [`NAMES`], ready to be run again and again.
+pub fn case(name: &str) -> Box<dyn FnMut()> {
     match name {
         "sign a request, version 1" => signing(Versions::V1, 0),
         "sign a request, version 2" => signing(Versions::V2, 0),
@@ -80,7 +80,7 @@ pub fn piece(name: &str) -> Box<dyn FnMut()> {
                 std::hint::black_box(serde_json::to_vec(&registry.tools(reach)).unwrap());
             })
         }
-        other => panic!("there is no piece {other}"),
+        other => panic!("there is no case {other}"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! One tenant's sidecar, the forwarder behind it, and what it takes to start them.
+//! One tenant's server, the forwarder behind it, and what it takes to start them.
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -19,7 +19,7 @@ pub fn binary(words: &[&str]) -> Command {
     command
 }
 
-/// Every forwarder behind a sidecar that signs as it should, with the tenant that it signs for.
+/// Every forwarder behind a server that signs as it should, with the tenant that it signs for.
 static FORWARDERS: Mutex<Vec<(String, Forwarder)>> = Mutex::new(Vec::new());
 
 pub fn forwarders() -> Vec<(String, Forwarder)> {
@@ -61,7 +61,7 @@ pub fn reserved_port() -> String {
     port.to_string()
 }
 
-pub struct Sidecar {
+pub struct Server {
     pub tenant: String,
     pub url: String,
     pub forwarder: Forwarder,
@@ -69,7 +69,7 @@ pub struct Sidecar {
     environment: Vec<(String, String)>,
 }
 
-impl Sidecar {
+impl Server {
     pub async fn start(tenant: &str, api: &Api) -> Self {
         Self::with(tenant, api, &[]).await
     }
@@ -98,14 +98,14 @@ impl Sidecar {
         Self::launch(&self.tenant, self.forwarder, self.environment).await
     }
 
-    /// Nothing between the sidecar and the API.
+    /// Nothing between the server and the API.
     pub async fn without_forwarder(tenant: &str, api: &Api, settings: &[(&str, &str)]) -> Self {
         let forwarder = Forwarder::start(&api.url).await;
         let environment = environment(tenant, &api.url, settings);
         Self::launch(tenant, forwarder, environment).await
     }
 
-    /// Nothing between the sidecar and an API that it knows by a name, which means what the file of
+    /// Nothing between the server and an API that it knows by a name, which means what the file of
     /// hosts says.
     pub async fn with_hosts_file(
         tenant: &str,
@@ -149,7 +149,7 @@ impl Sidecar {
         };
         if environment.iter().any(is_tenant_secret) {
             let mut all = FORWARDERS.lock().unwrap_or_else(PoisonError::into_inner);
-            // It is the same one when a sidecar is started again.
+            // It is the same one when a server is started again.
             if all.iter().all(|(_, known)| known.url != forwarder.url) {
                 all.push((tenant.to_owned(), forwarder.clone()));
             }
@@ -187,7 +187,7 @@ impl Sidecar {
             .into()
     }
 
-    /// What the sidecar was told; a command beside it is told the same.
+    /// What the server was told; a command beside it is told the same.
     pub fn environment(&self) -> impl Iterator<Item = (&str, &str)> {
         self.environment
             .iter()

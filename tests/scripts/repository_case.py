@@ -16,9 +16,9 @@ import pair
 HERE = pathlib.Path(__file__).resolve().parent
 
 
-class Case(unittest.TestCase):
+class RepositoryCase(unittest.TestCase):
     def setUp(self):
-        made = tempfile.TemporaryDirectory(prefix="a yard ")
+        made = tempfile.TemporaryDirectory(prefix="toolbridge scripts ")
         self.addCleanup(made.cleanup)
         self.outside = pathlib.Path(made.name)
         self.root = self.outside / "the repository"
