@@ -89,7 +89,7 @@ var (
 	hs512 = sha512.New
 )
 
-// signTenant sets the three tenant headers as the sidecar does.
+// signTenant sets the three tenant headers as the MCP server does.
 func signTenant(h http.Header, secret, tenant string, at time.Time) {
 	signTenantText(h, secret, tenant, strconv.FormatInt(at.UnixMilli(), 10))
 }
