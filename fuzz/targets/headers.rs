@@ -128,12 +128,12 @@ fn check_correlation_id(headers: &HeaderMap) {
 
 fn check_tool_filter(uri: &Uri, headers: &HeaderMap) {
     REGISTRY.with(|registry| {
-        let Ok(reach) =
+        let Ok(access) =
             tool_filter::requested_access(|filter| registry.apply_filter(filter), uri, headers)
         else {
             return;
         };
-        let left = registry.tools(registry.reach(reach, &Scopes::All));
+        let left = registry.tools(registry.accessible(access, &Scopes::All));
         let said = |name: &HeaderName| {
             headers
                 .get(name)

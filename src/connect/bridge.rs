@@ -128,9 +128,9 @@ impl Bridge {
         if line.text.trim_ascii().is_empty() {
             return;
         }
-        let (id, outline) = validate(line.text);
+        let (id, checked) = validate(line.text);
         let id = id.and_then(Id::of);
-        if let Err(error) = outline {
+        if let Err(error) = checked {
             return self.refuse(id, error.code, &error.message).await;
         }
         match Message::read(line.text) {

@@ -195,7 +195,7 @@ impl Server {
     /// The tools that this caller may see, encoded.
     pub async fn encoded_tools(&self, caller: &Caller) -> Bytes {
         let tools = self.0.known_tools().await;
-        tools.encoded(tools.reach(caller.requested_access, &caller.principal.scopes))
+        tools.encoded(tools.accessible(caller.requested_access, &caller.principal.scopes))
     }
 
     /// The scope without which this caller may not call the tool, and what a model is told. `None`
@@ -322,14 +322,14 @@ fn unknown_method(method: &str) -> ErrorData {
 impl Server {
     async fn listed(&self, context: &RequestContext<RoleServer>) -> Vec<Tool> {
         let tools = self.0.known_tools().await;
-        let reach = match self.0.callers.identify(context).await {
-            Ok(caller) => tools.reach(caller.requested_access, &caller.principal.scopes),
+        let accessible = match self.0.callers.identify(context).await {
+            Ok(caller) => tools.accessible(caller.requested_access, &caller.principal.scopes),
             // Only over stdio can a request get here without a valid token. All tools are listed: a
             // call's error explains what is wrong with the token, while a client that sees no tools
             // makes no calls.
-            Err(_) => tools.reach(ToolAccess::ALL, &Scopes::All),
+            Err(_) => tools.accessible(ToolAccess::ALL, &Scopes::All),
         };
-        tools.tools(reach)
+        tools.tools(accessible)
     }
 }
 

@@ -117,7 +117,7 @@ pub struct ToolRegistry {
 
 #[derive(Debug, Clone, Copy)]
 struct Need {
-    reach: ToolAccess,
+    tool_access: ToolAccess,
     toolset: &'static str,
     access: Access,
     also_in: Option<&'static str>,
@@ -161,7 +161,7 @@ impl ToolRegistry {
             unavailable.remove(&*tool.name);
             tools.push(tool);
             needs.push(Need {
-                reach: ToolAccess::single(position.unwrap_or(usize::MAX), access),
+                tool_access: ToolAccess::single(position.unwrap_or(usize::MAX), access),
                 toolset,
                 access,
                 also_in,
@@ -180,12 +180,12 @@ impl ToolRegistry {
                 toolset_scope(need.toolset, need.access),
             ] {
                 let allowed = scopes.entry(scope).or_insert(ToolAccess::NONE);
-                *allowed = allowed.or(need.reach);
+                *allowed = allowed.or(need.tool_access);
             }
         }
         let whole = needs
             .iter()
-            .fold(ToolAccess::NONE, |whole, need| whole.or(need.reach));
+            .fold(ToolAccess::NONE, |whole, need| whole.or(need.tool_access));
         let mut registry = Self {
             features,
             tools,
@@ -235,7 +235,7 @@ impl ToolRegistry {
 
     /// The permissions of a request: the intersection of the server's settings, the filter of the
     /// request and the scopes of the token.
-    pub fn reach(&self, requested_access: ToolAccess, scopes: &Scopes) -> ToolAccess {
+    pub fn accessible(&self, requested_access: ToolAccess, scopes: &Scopes) -> ToolAccess {
         let requested = self.requested(requested_access);
         self.served.and(requested).and(self.granted(scopes))
     }
@@ -260,7 +260,7 @@ impl ToolRegistry {
         }
         let with_needs = self.tools.iter().zip(&self.needs);
         with_needs
-            .filter(|(_, need)| within.covers(need.reach))
+            .filter(|(_, need)| within.covers(need.tool_access))
             .map(|(tool, _)| tool.clone())
             .collect()
     }
@@ -300,11 +300,11 @@ impl ToolRegistry {
                 Ok(())
             };
         };
-        if !self.served.covers(need.reach) {
+        if !self.served.covers(need.tool_access) {
             Err(AccessError::Server)
-        } else if !self.requested(requested_access).covers(need.reach) {
+        } else if !self.requested(requested_access).covers(need.tool_access) {
             Err(AccessError::Request)
-        } else if !self.granted(scopes).covers(need.reach) {
+        } else if !self.granted(scopes).covers(need.tool_access) {
             Err(AccessError::Scope(toolset_scope(need.toolset, need.access)))
         } else {
             Ok(())
@@ -360,7 +360,7 @@ impl ToolRegistry {
     pub fn served(&self) -> impl Iterator<Item = (&Tool, &'static str)> {
         let with_needs = self.tools.iter().zip(&self.needs);
         let offered = self.served.and(self.unnamed);
-        let served = with_needs.filter(move |(_, need)| offered.covers(need.reach));
+        let served = with_needs.filter(move |(_, need)| offered.covers(need.tool_access));
         served.map(|(tool, need)| (tool, need.toolset))
     }
 
@@ -418,19 +418,19 @@ impl ToolRegistry {
             Scopes::Only(words) => words
                 .iter()
                 .filter_map(|word| self.scopes.get(&**word))
-                .fold(ToolAccess::NONE, |granted, reach| granted.or(*reach)),
+                .fold(ToolAccess::NONE, |granted, access| granted.or(*access)),
         }
     }
 
     fn matching(&self, matches: impl Fn(&Need) -> bool) -> ToolAccess {
         let matching = self.needs.iter().filter(|need| matches(need));
-        matching.fold(ToolAccess::NONE, |reach, need| reach.or(need.reach))
+        matching.fold(ToolAccess::NONE, |whole, need| whole.or(need.tool_access))
     }
 
     fn served_needs(&self) -> impl Iterator<Item = &Need> {
         self.needs
             .iter()
-            .filter(|need| self.served.covers(need.reach))
+            .filter(|need| self.served.covers(need.tool_access))
     }
 }
 

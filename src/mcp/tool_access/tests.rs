@@ -25,7 +25,7 @@ fn only(words: &[&str]) -> Scopes {
 }
 
 fn seen(registry: &ToolRegistry, requested_access: ToolAccess, scopes: &Scopes) -> Vec<String> {
-    let tools = registry.tools(registry.reach(requested_access, scopes));
+    let tools = registry.tools(registry.accessible(requested_access, scopes));
     tools.iter().map(|tool| tool.name.to_string()).collect()
 }
 
@@ -271,7 +271,7 @@ const COMPACT: [&str; 9] = [
 fn the_compact_list_is_short() {
     let compact = registry(Some(&["compact"]), false);
     assert_eq!(seen(&compact, ToolAccess::ALL, &Scopes::All), COMPACT);
-    let list = compact.encoded(compact.reach(ToolAccess::ALL, &Scopes::All));
+    let list = compact.encoded(compact.accessible(ToolAccess::ALL, &Scopes::All));
     let served = list.len() + r#"{"tools":}"#.len();
     assert!(served <= 9_000, "{served} bytes");
 }

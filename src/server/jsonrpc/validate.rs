@@ -72,7 +72,7 @@ pub enum Kind {
     Other,
 }
 
-/// A message of good outline.
+/// A valid message of JSON-RPC.
 #[derive(Debug, Clone, Copy)]
 pub struct ValidMessage<'a> {
     pub kind: Kind,
@@ -98,15 +98,15 @@ struct Outline<'a> {
 
 impl<'a> Outline<'a> {
     fn read(message: Json<'a>) -> Result<Self, MessageError> {
-        let mut outline = Self::default();
+        let mut members = Self::default();
         for (name, value) in message.members() {
             let slot = match name.as_ref() {
-                "jsonrpc" => &mut outline.jsonrpc,
-                "id" => &mut outline.id,
-                "method" => &mut outline.method,
-                "params" => &mut outline.params,
-                "result" => &mut outline.result,
-                "error" => &mut outline.error,
+                "jsonrpc" => &mut members.jsonrpc,
+                "id" => &mut members.id,
+                "method" => &mut members.method,
+                "params" => &mut members.params,
+                "result" => &mut members.result,
+                "error" => &mut members.error,
                 _ => continue,
             };
             if slot.replace(value).is_some() {
@@ -115,12 +115,11 @@ impl<'a> Outline<'a> {
                 ));
             }
         }
-        Ok(outline)
+        Ok(members)
     }
 }
 
-/// The message's id, if it has a proper one, and whether its outline is that of one JSON-RPC 2.0
-/// message.
+/// The message's id, if it has a proper one, and whether it is one valid JSON-RPC 2.0 message.
 pub fn validate(body: &[u8]) -> (Option<Json<'_>>, Result<ValidMessage<'_>, MessageError>) {
     let message = match Json::parse_syntax(body) {
         Err(_) => {
@@ -148,9 +147,9 @@ pub fn validate(body: &[u8]) -> (Option<Json<'_>>, Result<ValidMessage<'_>, Mess
         Ok(message) => message,
     };
     match Outline::read(message) {
-        Ok(outline) => {
-            let id = outline.id.filter(|id| is_proper_id(*id));
-            (id, outline.check(message))
+        Ok(members) => {
+            let id = members.id.filter(|id| is_proper_id(*id));
+            (id, members.check(message))
         }
         Err(error) => (None, Err(error)),
     }
@@ -262,7 +261,7 @@ impl ValidMessage<'_> {
         (count_parts(head) + count_parts(tail)) * BYTES_PER_PART
     }
 
-    /// The arguments of a tool call, out of the body that this is the outline of.
+    /// The arguments of a tool call, out of the body that was validated.
     pub fn split_arguments(&self, body: &Bytes) -> Option<Arguments> {
         let text = self.arguments?.get().as_bytes();
         Some(Arguments::from_object(body.slice_ref(text)))
@@ -325,7 +324,7 @@ fn reason(error: JsonError) -> &'static str {
     }
 }
 
-/// Why a message of good outline cannot be read by rmcp, which does not say it. Looked for only
+/// Why a valid message cannot be read by rmcp, which does not say it. Looked for only
 /// when it has refused.
 pub fn unreadable(body: &[u8]) -> MessageError {
     match serde_json::from_slice::<Value>(body) {
@@ -369,15 +368,15 @@ mod tests {
     use super::*;
 
     fn outcome(body: &[u8]) -> (Option<String>, i32) {
-        let (id, outline) = validate(body);
+        let (id, checked) = validate(body);
         (
             id.map(|id| id.get().to_owned()),
-            outline.err().map_or(0, |error| error.code),
+            checked.err().map_or(0, |error| error.code),
         )
     }
 
     #[test]
-    fn outlines() {
+    fn checks_messages() {
         for (body, id, code) in [
             (r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#, Some("1"), 0),
             (

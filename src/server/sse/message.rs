@@ -65,18 +65,18 @@ pub fn parse<'a>(
     apart: bool,
     question: impl FnOnce(Option<Json<'a>>, &ValidMessage<'a>) -> Option<FastRequest<'a>>,
 ) -> Incoming<'a> {
-    let (raw_id, outline) = validated;
+    let (raw_id, checked) = validated;
     let id = raw_id.and_then(|id| serde_json::from_str::<RequestId>(id.get()).ok());
-    let question = outline
+    let question = checked
         .as_ref()
         .ok()
-        .and_then(|outlined| question(raw_id, outlined));
+        .and_then(|valid| question(raw_id, valid));
     if let (Some(question), Some(id)) = (question, &id) {
         return Incoming::FastRequest(id.clone(), question);
     }
     let mut arguments = None;
-    let message = outline.and_then(|outlined| {
-        let split = outlined.split(body, apart);
+    let message = checked.and_then(|valid| {
+        let split = valid.split(body, apart);
         arguments = split.arguments;
         serde_json::from_slice::<ClientJsonRpcMessage>(&split.message)
             .map_err(|_| unreadable(&split.message))

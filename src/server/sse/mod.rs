@@ -157,13 +157,13 @@ pub async fn open<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
     let path = format!("/messages?sessionId={}", opened.id);
     // The queue is empty, so there is room.
     let _ = opened.outbox.try_send(Event::endpoint(&path));
-    let carrier = SseTransport::new(
+    let transport = SseTransport::new(
         opened.inbox,
         opened.outbox,
         &opened.stream,
         sse.streams.draining(),
     );
-    let conversation = converse(sse.handler.clone(), carrier, opened.stream, opened.stop);
+    let conversation = converse(sse.handler.clone(), transport, opened.stream, opened.stop);
     tasks::spawn("stream", conversation);
 
     let mut response = Response::new(Body::new(Events::new(
@@ -187,11 +187,11 @@ pub async fn open<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
 /// Until the client has gone, or the server leaves; then the stream ends with it.
 async fn converse<H: Handler>(
     handler: H,
-    carrier: SseTransport,
+    transport: SseTransport,
     stream: Arc<Stream>,
     stop: CancellationToken,
 ) {
-    match rmcp::service::serve_server_with_ct(handler, carrier, stop).await {
+    match rmcp::service::serve_server_with_ct(handler, transport, stop).await {
         Ok(conversation) => {
             stream.set_peer(conversation.peer().clone());
             drop(stream);
@@ -234,8 +234,8 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
     };
     // From here on the answer to this POST is waited for when the server leaves.
     let _running = InFlight::begin(&parts.extensions);
-    let outlined = validate(&body);
-    if let (id, Ok(message)) = &outlined {
+    let validated = validate(&body);
+    if let (id, Ok(message)) = &validated {
         let reserved = Limits::reserve_document(message, &body, &caller.memory).await;
         if let Err(error) = reserved {
             return refused(&error, *id);
@@ -255,7 +255,7 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
     };
     let taken = match parse(
         &body,
-        outlined,
+        validated,
         &parts.headers,
         stream.has_begun(),
         H::ARGUMENTS_APART,

@@ -106,10 +106,10 @@ fn parse(line: &Line<'_>, longest: usize, begun: &mut bool) -> Incoming {
         return Incoming::Nothing;
     }
     let text = Bytes::copy_from_slice(text);
-    let (id, outline) = validate(&text);
+    let (id, checked) = validate(&text);
     let id = id.and_then(request_id);
-    let split = match outline {
-        Ok(outlined) => outlined.split(&text, true),
+    let split = match checked {
+        Ok(valid) => valid.split(&text, true),
         Err(error) => return Incoming::Answer(id, error),
     };
     match serde_json::from_slice::<ClientJsonRpcMessage>(&split.message) {

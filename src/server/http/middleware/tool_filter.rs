@@ -23,7 +23,7 @@ pub fn requested_access(
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Result<ToolAccess, MessageError> {
-    let mut reach = ToolAccess::ALL;
+    let mut access = ToolAccess::ALL;
     let query = uri.query().unwrap_or_default();
     let in_header = |name: &HeaderName| {
         let values = headers.get_all(name).iter();
@@ -65,9 +65,9 @@ pub fn requested_access(
         };
         let left =
             apply_filter(&filter).map_err(|unknown| no_such_toolset(toolsets_at, &unknown))?;
-        reach = reach.and(left);
+        access = access.and(left);
     }
-    Ok(reach)
+    Ok(access)
 }
 
 /// Refuses a repeated value: two parsers could each pick a different one.
@@ -145,7 +145,9 @@ mod tests {
             .map(|(name, value)| ((*name).clone(), HeaderValue::from_bytes(value).unwrap()))
             .collect();
         match requested_access(|filter| registry.apply_filter(filter), &uri, &headers) {
-            Ok(reach) => Ok(registry.tools(registry.reach(reach, &Scopes::All)).len()),
+            Ok(access) => Ok(registry
+                .tools(registry.accessible(access, &Scopes::All))
+                .len()),
             Err(error) => {
                 assert_eq!(error.status, StatusCode::BAD_REQUEST);
                 Err(error.message.into_owned())

@@ -84,9 +84,9 @@ pub async fn post<H: Handler>(endpoint: &Endpoint<H>, request: Request) -> Respo
     };
     // From here on it is waited for when the server leaves.
     let running = InFlight::begin(&parts.extensions);
-    let (id, outline) = validate(&body);
-    let outlined = match outline {
-        Ok(outlined) => outlined,
+    let (id, checked) = validate(&body);
+    let valid = match checked {
+        Ok(valid) => valid,
         Err(error) => return refused(error, id),
     };
     if let Some(caller) = parts.extensions.get_mut::<Caller>() {
@@ -97,7 +97,7 @@ pub async fn post<H: Handler>(endpoint: &Endpoint<H>, request: Request) -> Respo
             &endpoint.authentication.challenge,
             caller,
             id,
-            &outlined,
+            &valid,
         ) {
             return refusal;
         }
@@ -107,7 +107,7 @@ pub async fn post<H: Handler>(endpoint: &Endpoint<H>, request: Request) -> Respo
         endpoint.handler.fast_path_server(),
         parts.extensions.get(),
     ) && let Some(question) =
-        FastRequest::read(server, &parts.headers, id, &outlined, &body, caller, None)
+        FastRequest::read(server, &parts.headers, id, &valid, &body, caller, None)
     {
         // Boxed, because the futures around it are moved several times.
         let answer = Box::pin(question.answer(server, caller, None)).await;
@@ -115,7 +115,7 @@ pub async fn post<H: Handler>(endpoint: &Endpoint<H>, request: Request) -> Respo
         let answer = Body::from(memory.attach(answer));
         return response::written(StatusCode::OK, running.until_the_end_of(answer));
     }
-    if let Err(error) = Limits::reserve_document(&outlined, &body, &memory).await {
+    if let Err(error) = Limits::reserve_document(&valid, &body, &memory).await {
         return refused(error, id);
     }
     // rmcp compares both headers letter by letter.
@@ -125,13 +125,13 @@ pub async fn post<H: Handler>(endpoint: &Endpoint<H>, request: Request) -> Respo
     ] {
         parts.headers.insert(name, HeaderValue::from_static(value));
     }
-    let SplitMessage { message, arguments } = outlined.split(&body, H::ARGUMENTS_APART);
+    let SplitMessage { message, arguments } = valid.split(&body, H::ARGUMENTS_APART);
     if let Some(arguments) = arguments {
         parts.extensions.insert(arguments);
     }
     let request = Request::from_parts(parts, Body::from(message.clone()));
     // Boxed, which keeps rmcp's state out of the future of the fast path.
-    let served = match Box::pin(endpoint.serve(request, outlined.kind, streams)).await {
+    let served = match Box::pin(endpoint.serve(request, valid.kind, streams)).await {
         Ok(served) => served,
         Err(error) => return refused(error, id),
     };
