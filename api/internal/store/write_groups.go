@@ -79,10 +79,7 @@ func newWriteGroups[K comparable](
 }
 
 func queued(ctx context.Context, owner Owner, kind, uid string, change Change) *queuedWrite {
-	return &queuedWrite{
-		ctx: ctx, owner: owner, kind: kind, uid: uid, change: change,
-		leader: make(chan struct{}, 1), done: make(chan groupResult, 1),
-	}
+	return &queuedWrite{ctx: ctx, owner: owner, kind: kind, uid: uid, change: change}
 }
 
 // write makes a write alone, or has it made with others.
@@ -149,16 +146,7 @@ func (g *writeGroups[K]) lead(
 	if errors.Is(err, errNobodyElse) {
 		return alone()
 	}
-	if len(others) == 0 {
-		if err == nil || errors.Is(err, errAllRefused) {
-			return q.out.result()
-		}
-		if q.out.panicked != nil {
-			panic(q.out.panicked)
-		}
-		return Item{}, g.common.mark(err)
-	}
-	settle(append(others, q), err)
+	g.settle(append(others, q), err)
 	var retry []*queuedWrite
 	for _, other := range others {
 		if other.out.retryAlone {
@@ -197,17 +185,19 @@ func groupContext(group []*queuedWrite) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(ctx, earliest)
 }
 
-// settle says how the writes of a transaction ended that returned an error.
-func settle(group []*queuedWrite, err error) {
+// settle records how the writes of a transaction ended that returned an error. A write that was in
+// it by itself is not repeated.
+func (g *writeGroups[K]) settle(group []*queuedWrite, err error) {
 	if err == nil || errors.Is(err, errAllRefused) {
 		return
 	}
 	unknown := errors.Is(err, ErrOutcomeUnknown)
+	err = g.common.mark(err)
 	for _, q := range group {
 		switch {
 		case q.out.panicked != nil, q.out.retryAlone:
 		case !unknown: // what was refused may have been so for a write that is not there now
-			q.out = groupResult{err: err, retryAlone: true}
+			q.out = groupResult{err: err, retryAlone: len(group) > 1}
 		case q.out.err == nil:
 			q.out = groupResult{err: err}
 		}
@@ -273,6 +263,7 @@ func (g *writeGroups[K]) join(key K, q *queuedWrite) bool {
 		g.waiting[key] = nil
 		return true
 	}
+	q.leader, q.done = make(chan struct{}, 1), make(chan groupResult, 1)
 	g.waiting[key] = append(waiting, q)
 	g.waits++
 	return false
