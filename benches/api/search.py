@@ -7,10 +7,10 @@ benches/api/search.py [--database sqlite|postgres] [--items N] [--messages N] [-
 
 One user has the items: texts of some forty words out of twenty thousand, common ones more often, as
 in a language. The index is made by the API itself, in the background, before anything is measured.
-Gets and creates come over eight connections, as in run.py, the rest over two. All rows of one
-database take turns in each round, and the ratios are medians of those within a round. "CPU all" has
-PostgreSQL's own processor time in it. "create, no index" is a build whose writes leave the index
-out.
+Creates come over eight connections, as in run.py, all other rows over two: the fewer connections,
+the more a call costs, since programs sleep in between. All rows of one database take turns in each
+round, and the ratios are medians of those within a round. "CPU all" has PostgreSQL's own processor
+time in it. "create, no index" is a build whose writes leave the index out.
 """
 
 import argparse
@@ -196,7 +196,10 @@ class Rig:
                 path=f"/v1/chat_messages?chatUid={chat}&order=newest&limit=20",
             )
         route = "create" if row.startswith("create") else row
-        return self.api.load(route, self.callers[1], seconds, self.options.items)
+        connections = 8 if route == "create" else CONNECTIONS
+        return self.api.load(
+            route, self.callers[1], seconds, self.options.items, connections=connections
+        )
 
 
 def rows(options):

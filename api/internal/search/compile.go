@@ -303,6 +303,9 @@ func lexeme(term string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(term) + "'"
 }
 
+// HasPhrase reports whether the terms alone do not decide what meets the expression.
+func (e Expression) HasPhrase() bool { return hasPhrase(e.node) }
+
 // hasPhrase reports whether the terms alone do not decide a node.
 func hasPhrase(n Node) bool {
 	switch n := n.(type) {
@@ -329,7 +332,7 @@ func hasPhrase(n Node) bool {
 // Exact is a condition in PostgreSQL's SQL, and what to put in for its parameters, which begin with
 // number first. It is "" where TSQuery says it all.
 func (e Expression) Exact(terms, words string, first int) (sql string, args []any) {
-	if !hasPhrase(e.node) {
+	if !e.HasPhrase() {
 		return "", nil
 	}
 	put := func(arg any) string {

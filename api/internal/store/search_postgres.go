@@ -75,18 +75,30 @@ func (postgresIndex) unread() statement { return postgresUnread }
 
 func (postgresIndex) keys() statement { return postgresIndexKeys }
 
-// indexedTerms begins the condition that the index of words is for.
-const indexedTerms = "d.terms @@ "
+const (
+	// indexedTerms begins the condition that the index of words is for.
+	indexedTerms = "d.terms @@ "
+	// ofOwner begins the condition on the owner. ownerAside does so where it must not lead to an
+	// index: the words of one owner are found by the index of words, however many others there are.
+	// A statement with it has the same few conditions and one plan, whatever it looks for.
+	ofOwner    = "d.owner = "
+	ownerAside = "d.owner + 0 = "
+)
 
 func (postgresIndex) hits(owner int64, s Search, e search.Expression) *query {
 	q := &query{from: "search_docs d"}
-	q.and("d.owner = " + q.arg(owner))
+	text := e.TSQuery()
+	condition := ofOwner
+	if text != "" && !e.HasPhrase() && s.Updated.open() && s.Due.open() {
+		condition = ownerAside
+	}
+	q.and(condition + q.arg(owner))
 	states := make([]string, 0, len(s.Filter.States))
 	for _, state := range s.Filter.States {
 		states = append(states, string(state))
 	}
 	q.and("d.state = ANY(" + q.arg(states) + ")")
-	if text := e.TSQuery(); text != "" {
+	if text != "" {
 		q.and(indexedTerms + "CAST(CAST(" + q.arg(text) + " AS text) AS tsquery)")
 	}
 	if exact, args := e.Exact("d.terms", "d.words", len(q.args)+1); exact != "" {
@@ -113,6 +125,9 @@ func (postgresIndex) order(q *query, s Search, dense bool) {
 		for n, condition := range q.where {
 			if strings.HasPrefix(condition, indexedTerms) {
 				q.where[n] = "COALESCE(" + condition + ", FALSE)"
+			}
+			if number, ok := strings.CutPrefix(condition, ownerAside); ok {
+				q.where[n] = ofOwner + number
 			}
 		}
 	}
