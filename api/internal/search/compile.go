@@ -1,7 +1,6 @@
 package search
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -73,8 +72,8 @@ func (e Expression) ButTitle() Expression {
 	return e
 }
 
-// inTitle is a query whose words must be in the title. What must not be in the text is left to the
-// rest of the expression.
+// inTitle is a query whose words must be in the title, in any form. What must not be in the text is
+// left to the rest of the expression.
 func inTitle(n Node) Node {
 	switch n := n.(type) {
 	case And:
@@ -95,18 +94,18 @@ func inTitle(n Node) Node {
 		}
 		return out
 	case Word:
-		out := make(Or, 0, len(n.Stems)+1)
+		out := make(Or, 0, len(n.Stems))
 		for _, stem := range n.Stems {
 			out = append(out, facet(classTitle+stem))
 		}
-		return append(out, facet(classTitle+n.Text))
+		return out
 	case Phrase:
 		var out And
 		for k, word := range n.Words {
 			if n.Prefix && k == len(n.Words)-1 {
 				out = append(out, titlePrefix(word))
 			} else {
-				out = append(out, facet(classTitleRaw+word))
+				out = append(out, facet(classTitle+word))
 			}
 		}
 		return out
@@ -121,12 +120,9 @@ func (titlePrefix) node() {}
 
 // terms are the terms that a leaf is met by, each of them enough.
 func (w Word) terms() []string {
-	out := make([]string, 0, 2*len(w.Stems)+1)
+	out := make([]string, 0, 2*len(w.Stems))
 	for _, stem := range w.Stems {
 		out = append(out, classStem+stem, classWord+stem)
-	}
-	if !slices.Contains(w.Stems, w.Text) {
-		out = append(out, classStem+w.Text)
 	}
 	return out
 }
@@ -188,20 +184,21 @@ func fts5(b *strings.Builder, scope string, n Node) {
 		fts5(b, scope, And{n})
 	case Word:
 		b.WriteByte('(')
-		for k, term := range n.terms() {
+		for k, stem := range n.Stems {
 			if k > 0 {
 				b.WriteString(" OR ")
 			}
-			quote("", term)
+			quote(classWord, stem)
 		}
 		b.WriteByte(')')
 	case Phrase:
+		b.WriteString("words:")
 		quote(classWord, n.Words...)
 		if n.Prefix {
 			b.WriteByte('*')
 		}
 	case titlePrefix:
-		quote(classTitleRaw, string(n))
+		quote(classTitle, string(n))
 		b.WriteByte('*')
 	case facet:
 		quote("", string(n))
@@ -290,7 +287,7 @@ func tsquery(scope string, n Node) string {
 		}
 		return join(parts, " & ")
 	case titlePrefix:
-		return lexeme(scope+classTitleRaw+string(n)) + ":*"
+		return lexeme(scope+classTitle+string(n)) + ":*"
 	case facet:
 		return lexeme(scope + string(n))
 	}

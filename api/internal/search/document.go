@@ -27,9 +27,8 @@ const (
 // Each term of the index begins with a letter that says what it is.
 const (
 	classWord     = "w" // a word of the text, in the stream
-	classStem     = "s" // a stem that is not its word, or a word without its hyphens
-	classTitle    = "t" // a stem of a word of the title
-	classTitleRaw = "v" // a word of the title. In lower case, as all of them: SQLite folds ASCII
+	classStem     = "s" // a stem that is not a word of the text
+	classTitle    = "t" // a word of the title, or a stem of one
 	classAll      = "a" // in every document
 	classKind     = "k"
 	classTag      = "g"
@@ -266,10 +265,7 @@ func (b *builder) parts(parts []segment, title bool) {
 		default:
 			b.push(s.text, title)
 			if joined, ok := joinedAt(parts, n); ok {
-				b.term(classStem + joined)
-				if title {
-					b.term(classTitle + joined)
-				}
+				b.stems(joined, title)
 			}
 		}
 	}
@@ -292,16 +288,20 @@ func (b *builder) push(word string, title bool) {
 		return // the title comes first, so all that follows is there
 	}
 	b.words[word] = true
+	b.stems(word, title)
+	if title {
+		b.term(classTitle + word)
+	}
+}
+
+func (b *builder) stems(word string, title bool) {
 	for _, stem := range stems(word) {
-		if stem != word { // a word that is its own stem is found as a word
+		if !b.words[stem] { // or it is found as a word
 			b.term(classStem + stem)
 		}
 		if title {
 			b.term(classTitle + stem)
 		}
-	}
-	if title {
-		b.term(classTitleRaw + word)
 	}
 }
 
@@ -385,17 +385,12 @@ func Scope(owner int64, state State) string {
 	return strconv.FormatInt(owner, 10) + string(state) + ":"
 }
 
-// FTS5 is the document as the text of a row, for a tokenizer that splits at spaces.
-func (d *Document) FTS5(owner int64) string {
+// FTS5 is the document as the texts of a row, for a tokenizer that splits at spaces. Stems are words
+// in a column of their own: one look-up finds both, and a phrase asks for the other column only.
+func (d *Document) FTS5(owner int64) (words, terms string) {
 	scope := Scope(owner, d.State)
-	size := 0
-	for _, words := range [][]string{d.Stream, d.Terms} {
-		for _, word := range words {
-			size += len(scope) + len(classWord) + len(word) + 1
-		}
-	}
 	var b strings.Builder
-	b.Grow(size)
+	b.Grow(termsSize(scope+classWord, d.Stream))
 	for _, word := range d.Stream {
 		b.WriteString(scope)
 		if word == "" {
@@ -406,12 +401,28 @@ func (d *Document) FTS5(owner int64) string {
 		}
 		b.WriteByte(' ')
 	}
+	words = b.String()
+	b.Reset()
+	b.Grow(termsSize(scope, d.Terms))
 	for _, term := range d.Terms {
 		b.WriteString(scope)
+		if stem, ok := strings.CutPrefix(term, classStem); ok {
+			b.WriteString(classWord)
+			term = stem
+		}
 		b.WriteString(term)
 		b.WriteByte(' ')
 	}
-	return b.String()
+	return words, b.String()
+}
+
+// termsSize is what terms take with something before each and a space behind.
+func termsSize(before string, terms []string) int {
+	size := 0
+	for _, term := range terms {
+		size += len(before) + len(term) + 1
+	}
+	return size
 }
 
 // Lexemes are the document's terms for PostgreSQL, each once.

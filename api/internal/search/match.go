@@ -51,7 +51,7 @@ func matches(n Node, d *Document, terms map[string]bool) bool {
 	case titlePrefix:
 		return slices.ContainsFunc(
 			d.Terms,
-			func(term string) bool { return strings.HasPrefix(term, classTitleRaw+string(n)) },
+			func(term string) bool { return strings.HasPrefix(term, classTitle+string(n)) },
 		)
 	case facet:
 		return terms[string(n)]

@@ -122,8 +122,7 @@ func (m *Matcher) find(text string) ([]match, int) {
 				if forms == nil {
 					forms = stems(w.text)
 				}
-				asked := func(s string) bool { return slices.Contains(leaf.Stems, s) }
-				if slices.ContainsFunc(forms, asked) {
+				if leaf.isOneOf(forms) || slices.Contains(leaf.Stems, w.text) {
 					out = append(out, match{k, n, w.start, w.end, false})
 				}
 			case Phrase:
@@ -142,13 +141,18 @@ func (m *Matcher) find(text string) ([]match, int) {
 			continue
 		}
 		for k, leaf := range m.leaves {
-			if leaf, ok := leaf.(Word); ok && leaf.Text == joined {
-				out = append(out, match{k, n, s.start, s.end, true})
+			if leaf, ok := leaf.(Word); ok && leaf.isOneOf(stems(joined)) {
+				out = append(out, match{k, n, s.start, s.end, leaf.Text == joined})
 			}
 		}
 	}
 	slices.SortStableFunc(out, func(a, b match) int { return a.start - b.start })
 	return out, len(m.words)
+}
+
+// isOneOf reports whether a word has one of some stems.
+func (w Word) isOneOf(stems []string) bool {
+	return slices.ContainsFunc(stems, func(s string) bool { return slices.Contains(w.Stems, s) })
 }
 
 // ItemMatches are the matches of a query in one item.

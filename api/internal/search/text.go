@@ -17,7 +17,7 @@ import (
 
 // Version changes when the same text would be indexed differently. Stores rebuild their index
 // then.
-const Version = 1
+const Version = 2
 
 // maxWord is how much of a word counts, in characters. Longer runs are data rather than words.
 const maxWord = 64

@@ -12,10 +12,11 @@ import (
 	"github.com/pressly/goose/v3"
 )
 
-// onEachOld runs a test on databases that are of schema version 1, and then on what this release
+// onEachOld runs a test on databases that are of an earlier schema, and then on what this release
 // makes of them.
 func onEachOld(
 	t *testing.T,
+	version int64,
 	fill func(t *testing.T, db *sql.DB),
 	test func(t *testing.T, s Store),
 ) {
@@ -25,7 +26,7 @@ func onEachOld(
 		if err != nil {
 			t.Fatal(err)
 		}
-		migrateToOne(t, goose.DialectSQLite3, "sqlite", db)
+		migrateTo(t, version, goose.DialectSQLite3, "sqlite", db)
 		fill(t, db)
 		if err := db.Close(); err != nil {
 			t.Fatal(err)
@@ -39,7 +40,7 @@ func onEachOld(
 			t.Fatal(err)
 		}
 		db := stdlib.OpenDB(*config)
-		migrateToOne(t, goose.DialectPostgres, "postgres", db)
+		migrateTo(t, version, goose.DialectPostgres, "postgres", db)
 		fill(t, db)
 		if err := db.Close(); err != nil {
 			t.Fatal(err)
@@ -53,17 +54,29 @@ func onEachOld(
 	})
 }
 
-func migrateToOne(t *testing.T, dialect goose.Dialect, folder string, db *sql.DB) {
+func migrateTo(
+	t *testing.T,
+	version int64,
+	dialect goose.Dialect,
+	folder string,
+	db *sql.DB,
+) {
 	t.Helper()
 	files, err := fs.Sub(migrations, "migrations/"+folder)
 	if err != nil {
 		t.Fatal(err)
 	}
-	provider, err := goose.NewProvider(dialect, db, files, goose.WithDisableGlobalRegistry(true))
+	provider, err := goose.NewProvider(
+		dialect,
+		db,
+		files,
+		goose.WithGoMigrations(fillCreated),
+		goose.WithDisableGlobalRegistry(true),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := provider.UpTo(t.Context(), 1); err != nil {
+	if _, err := provider.UpTo(t.Context(), version); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -103,7 +116,7 @@ func fillOld(t *testing.T, db *sql.DB) {
 }
 
 func TestItemsOfTheFirstSchemaGetTheirCreationAndTheirParent(t *testing.T) {
-	onEachOld(t, fillOld, func(t *testing.T, s Store) {
+	onEachOld(t, 1, fillOld, func(t *testing.T, s Store) {
 		for _, c := range []struct {
 			kind, uid string
 			created   int64

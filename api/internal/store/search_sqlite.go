@@ -31,7 +31,7 @@ var (
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`}
 	sqliteTextPut = statement{
 		"index.text_put",
-		`INSERT INTO search_text (rowid, text) VALUES ($1, $2)`,
+		`INSERT INTO search_text (rowid, words, terms) VALUES ($1, $2, $3)`,
 	}
 	sqliteDocDrop  = statement{"index.doc_drop", `DELETE FROM search_docs WHERE id = $1`}
 	sqliteTextDrop = statement{"index.text_drop", `DELETE FROM search_text WHERE rowid = $1`}
@@ -47,6 +47,7 @@ var (
 
 func (sqliteIndex) put(owner int64, item Item, kind string, d *search.Document) []command {
 	id := searchID(owner, item.Updated)
+	words, terms := d.FTS5(owner)
 	var tags *string
 	if len(d.Tags) > 0 {
 		text, _ := json.Marshal(d.Tags) // strings encode
@@ -71,7 +72,7 @@ func (sqliteIndex) put(owner int64, item Item, kind string, d *search.Document) 
 				d.Unread,
 			},
 		},
-		{sqliteTextPut, []any{id, d.FTS5(owner)}},
+		{sqliteTextPut, []any{id, words, terms}},
 	}
 }
 
@@ -286,15 +287,18 @@ func (sqliteIndex) check(
 		unread != d.Unread {
 		wrong = append(wrong, "differs from its document")
 	}
-	words := strings.Fields(d.FTS5(owner))
-	for n := 0; n < len(words); n += 50 {
-		var found int
-		phrase := `"` + strings.Join(words[n:min(n+50, len(words))], " ") + `"`
-		if err := one(ctx, c, sqliteHasTerms, []any{phrase, id}, &found); err != nil {
-			return true, nil, err
-		}
-		if found != 1 {
-			return true, append(wrong, "is not found by its words"), nil
+	words, terms := d.FTS5(owner)
+	for _, column := range []struct{ name, text string }{{"words", words}, {"terms", terms}} {
+		there := strings.Fields(column.text)
+		for n := 0; n < len(there); n += 50 {
+			var found int
+			phrase := column.name + `:"` + strings.Join(there[n:min(n+50, len(there))], " ") + `"`
+			if err := one(ctx, c, sqliteHasTerms, []any{phrase, id}, &found); err != nil {
+				return true, nil, err
+			}
+			if found != 1 {
+				return true, append(wrong, "is not found by its "+column.name), nil
+			}
 		}
 	}
 	return true, wrong, nil

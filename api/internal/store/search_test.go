@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/stdlib"
+
 	"github.com/toolbridge/toolbridge-mcp/api/internal/entity"
 	"github.com/toolbridge/toolbridge-mcp/api/internal/search"
 )
@@ -505,7 +507,7 @@ func TestItemsOfTheFirstSchemaAreIndexed(t *testing.T) {
 			}
 		}
 	}
-	onEachOld(t, many, func(t *testing.T, s Store) {
+	onEachOld(t, 1, many, func(t *testing.T, s Store) {
 		q := Search{
 			Query:  parsed(t, "batteries"),
 			Filter: search.Filter{States: []search.State{search.Live}},
@@ -543,16 +545,92 @@ func TestItemsOfTheFirstSchemaAreIndexed(t *testing.T) {
 		if _, _, err := s.IndexSome(stopped, at); !errors.Is(err, context.Canceled) {
 			t.Fatalf("stopped: %v", err)
 		}
-		at = IndexCursor{} // the process was killed
-		for n := 0; !done; n++ {
-			if at, done, err = s.IndexSome(t.Context(), at); err != nil || n > 20 {
-				t.Fatalf("round %d: %v", n, err)
-			}
-		}
+		indexAll(t, s) // the process was killed
 		found, err = s.Search(t.Context(), 1, q)
 		if err != nil || found.Total != 449 || found.Progress != nil {
 			t.Errorf("afterwards: %d hits, %+v, %v", found.Total, found.Progress, err)
 		}
+		checkIndex(t, s)
+	})
+}
+
+// indexAll indexes what is not, or not by the rules of this release.
+func indexAll(t *testing.T, s Store) {
+	t.Helper()
+	var at IndexCursor
+	for n, done := 0, false; !done; n++ {
+		var err error
+		if at, done, err = s.IndexSome(t.Context(), at); err != nil || n > 20 {
+			t.Fatalf("round %d: %v", n, err)
+		}
+	}
+}
+
+// The release before had another index, with all items in it.
+func TestAnIndexOfTheReleaseBeforeIsReplaced(t *testing.T) {
+	const uid = "44444444-4444-4444-8444-000000000001"
+	fill := func(t *testing.T, db *sql.DB) {
+		statements := []string{
+			`INSERT INTO users (tenant, subject, created, indexed) VALUES ('t', 'u', 0, 1)`,
+			`INSERT INTO items (owner, kind, uid, version, created, updated, payload)
+				VALUES (1, 'notes', '` + uid + `', 1, 5, 5, '{"title":"Data-bases"}')`,
+		}
+		if _, postgres := db.Driver().(*stdlib.Driver); postgres {
+			statements = append(statements, `INSERT INTO search_docs
+				(owner, updated, kind, uid, state, unread, terms, words)
+				VALUES (1, 5, 'notes', '`+uid+`', 'l', false,
+					array_to_tsvector('{1l:wdata,1l:wbases,1l:a}'), ' data bases ')`)
+		} else {
+			statements = append(statements, `INSERT INTO search_docs
+				(id, owner, updated, kind, uid, state, unread)
+				VALUES (1 << 43 | 5, 1, 5, 'notes', '`+uid+`', 'l', 0)`,
+				`INSERT INTO search_text (rowid, text)
+					VALUES (1 << 43 | 5, '1l:wdata 1l:wbases 1l:a')`)
+		}
+		for _, sql := range statements {
+			if _, err := db.Exec(sql); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	onEachOld(t, 8, fill, func(t *testing.T, s Store) {
+		q := Search{
+			Query:  parsed(t, "database"),
+			Filter: search.Filter{States: []search.State{search.Live}},
+			Order:  Relevance,
+			Limit:  5,
+		}
+		found, err := s.Search(t.Context(), 1, q)
+		if err != nil || found.Progress == nil || *found.Progress != (Progress{0, 1}) {
+			t.Fatalf("before: %+v, %v", found.Progress, err)
+		}
+		indexAll(t, s)
+		found, err = s.Search(t.Context(), 1, q)
+		if err != nil || found.Total != 1 || found.Progress != nil {
+			t.Errorf("%+v, %v", found, err)
+		}
+		checkIndex(t, s)
+	})
+}
+
+// A release whose rules differ, and whose tables do not, leaves documents to be replaced.
+func TestDocumentsOfOtherRulesAreReplaced(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		s := open(t, time.Now)
+		_, owner := person(t, s)
+		write(t, s, owner, newUID(), put(`{"title":"a lamp"}`))
+		write(t, s, owner, newUID(), put(`{"title":"a chair"}`))
+		c := commonOf(s)
+		err := c.db.write(t.Context(), work{then: func(connection) ([]command, error) {
+			return []command{
+				{indexMark, []any{owner.ID, search.Version + 1}},
+				{statement{"test", "UPDATE search_docs SET status = 'of other rules'"}, nil},
+			}, nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		indexAll(t, s)
 		checkIndex(t, s)
 	})
 }
