@@ -385,8 +385,9 @@ func Scope(owner int64, state State) string {
 	return strconv.FormatInt(owner, 10) + string(state) + ":"
 }
 
-// FTS5 is the document as the texts of a row, for a tokenizer that splits at spaces. Stems are words
-// in a column of their own: one look-up finds both, and a phrase asks for the other column only.
+// FTS5 is the document as the texts of a row, for a tokenizer that splits at spaces. Stems are the
+// same terms as words, in a column of their own: one look-up finds both, and a phrase asks for the
+// other column only.
 func (d *Document) FTS5(owner int64) (words, terms string) {
 	scope := Scope(owner, d.State)
 	var b strings.Builder
