@@ -167,7 +167,8 @@ func (c *common) searchPlan(t *testing.T, n int, owner int64) (statement, []any)
 		s.Due = Range{&from, &before}
 	}
 	q := c.index.hits(owner, s, search.Compile(owner, s.Query, s.Filter))
-	return c.pageStatement(q, s, 10, p.dense), q.args
+	st, _ := c.pageStatement(q, s, 10, p.dense)
+	return st, q.args
 }
 
 const (

@@ -125,9 +125,9 @@ type searchIndex interface {
 	unread() statement
 	// hits is the part of a query from FROM on that finds the documents, as d, of a search.
 	hits(owner int64, s Search, e search.Expression) *query
-	// order makes the order of time part of a query; dense says that a part of its hits can be
-	// found by walking in that order.
-	order(q *query, s Search, dense bool)
+	// order makes the order of time part of a query. dense says that there are many hits: it may
+	// then look at some documents only, those that come first, and returns true.
+	order(q *query, s Search, dense bool) (some bool)
 	// after makes a position part of a query.
 	after(q *query, owner int64, s Search)
 	// group makes a field part of a query, and returns its value.

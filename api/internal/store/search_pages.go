@@ -181,6 +181,7 @@ func (p SearchPosition) Fits(order Order) bool {
 }
 
 // find reads a page of items, and whether there is more. It ends early when it has read many bytes.
+// dense says that there are many hits.
 func (c *common) find(
 	ctx context.Context,
 	owner int64,
@@ -189,18 +190,29 @@ func (c *common) find(
 	limit, bytes int,
 	dense bool,
 ) ([]Found, bool, error) {
-	q := c.index.hits(owner, s, e)
-	if s.After != nil {
-		c.index.after(q, owner, s)
+	for {
+		q := c.index.hits(owner, s, e)
+		if s.After != nil {
+			c.index.after(q, owner, s)
+		}
+		read, some := c.pageStatement(q, s, limit, dense)
+		found, more, err := c.read(ctx, read, q.args, limit, bytes, s.Reserve)
+		if more || err != nil || !some {
+			return found, more, err
+		}
+		dense = false // the hits are not among what was looked at
 	}
-	read := c.pageStatement(q, s, limit, dense)
-	return c.read(ctx, read, q.args, limit, bytes, s.Reserve)
 }
 
 // pageStatement reads the items of a page, and one more. They are read for the rows of the page
-// only, not for all that were looked at.
-func (c *common) pageStatement(q *query, s Search, limit int, dense bool) statement {
-	c.index.order(q, s, dense)
+// only, not for all that were looked at. some is that of searchIndex.order.
+func (c *common) pageStatement(
+	q *query,
+	s Search,
+	limit int,
+	dense bool,
+) (st statement, some bool) {
+	some = c.index.order(q, s, dense)
 	inner := q.statement(
 		"",
 		"d.owner, d.kind, d.uid, d.updated, d.due",
@@ -210,7 +222,7 @@ func (c *common) pageStatement(q *query, s Search, limit int, dense bool) statem
 	return statement{"search.page", `
 		SELECT h.kind, i.uid, i.version, i.created, i.updated, i.deleted, i.payload
 		FROM (` + inner.sql + `) h
-		JOIN items i ON i.owner = h.owner AND i.kind = h.kind AND i.uid = h.uid ORDER BY ` + outer}
+		JOIN items i ON i.owner = h.owner AND i.kind = h.kind AND i.uid = h.uid ORDER BY ` + outer}, some
 }
 
 // scan reads a row of kind, uid, version, created, updated, deleted and payload.

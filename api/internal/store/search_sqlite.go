@@ -127,7 +127,7 @@ func (sqliteIndex) join(q *query) {
 	}
 }
 
-func (x sqliteIndex) order(q *query, s Search, _ bool) {
+func (x sqliteIndex) order(q *query, s Search, _ bool) bool {
 	x.join(q)
 	switch s.Order {
 	case Oldest:
@@ -137,6 +137,7 @@ func (x sqliteIndex) order(q *query, s Search, _ bool) {
 	default:
 		q.orderBy = "f.rowid DESC"
 	}
+	return false
 }
 
 func (x sqliteIndex) after(q *query, owner int64, s Search) {

@@ -721,3 +721,65 @@ func TestTheCheckOfTheIndexSeesFaults(t *testing.T) {
 		}
 	})
 }
+
+// Many hits, and after them more documents without the words than are looked at one by one.
+func TestHitsBehindManyOtherDocuments(t *testing.T) {
+	s, err := OpenPostgres(t.Context(), freshPostgres(t), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	_, owner := person(t, s)
+	const hits, others = denseHits + 10, walked + 10
+	for _, sql := range []string{
+		fmt.Sprintf(
+			`INSERT INTO search_docs (owner, updated, kind, uid, state, unread, terms, words)
+			SELECT %[1]d, n, 'notes', gen_random_uuid(), 'l', false,
+				array_to_tsvector(ARRAY['%[1]dl:a', '%[1]dl:' ||
+					CASE WHEN n <= %[2]d THEN 'wold' ELSE 'wnew' END]), ''
+			FROM generate_series(1, %[3]d) n`,
+			owner.ID,
+			hits,
+			hits+others,
+		),
+		`INSERT INTO items (owner, kind, uid, version, created, updated, payload)
+			SELECT owner, kind, uid, 1, updated, updated, '{}' FROM search_docs`,
+	} {
+		if _, err := s.(*postgresStore).pool.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	q := Search{
+		Query:  parsed(t, "old"),
+		Filter: search.Filter{States: []search.State{search.Live}},
+		Limit:  3,
+	}
+	updatedOf := func(s []Found) (out []int64) {
+		for _, f := range s {
+			out = append(out, f.Item.Updated)
+		}
+		return out
+	}
+	for _, page := range []struct {
+		order Order
+		want  []int64
+	}{
+		{Newest, []int64{hits, hits - 1, hits - 2}},
+		{Newest, []int64{hits - 3, hits - 4, hits - 5}},
+		{Oldest, []int64{1, 2, 3}},
+		{Oldest, []int64{4, 5, 6}},
+		{Relevance, []int64{hits, hits - 1, hits - 2}},
+	} {
+		if q.Order != page.order {
+			q.After = nil
+		}
+		q.Order = page.order
+		found, err := s.Search(t.Context(), owner.ID, q)
+		if got := updatedOf(found.Items); err != nil || found.Total != hits ||
+			!slices.Equal(got, page.want) {
+			t.Errorf("%s: %d hits, %v instead of %v, %v",
+				page.order, found.Total, got, page.want, err)
+		}
+		q.After = found.Next
+	}
+}
