@@ -122,7 +122,7 @@ func (m *Matcher) find(text string) ([]match, int) {
 				if forms == nil {
 					forms = stems(w.text)
 				}
-				if leaf.isOneOf(forms) || slices.Contains(leaf.Stems, w.text) {
+				if leaf.hasStemOf(forms) || slices.Contains(leaf.Stems, w.text) {
 					out = append(out, match{k, n, w.start, w.end, false})
 				}
 			case Phrase:
@@ -141,7 +141,7 @@ func (m *Matcher) find(text string) ([]match, int) {
 			continue
 		}
 		for k, leaf := range m.leaves {
-			if leaf, ok := leaf.(Word); ok && leaf.isOneOf(stems(joined)) {
+			if leaf, ok := leaf.(Word); ok && leaf.hasStemOf(stems(joined)) {
 				out = append(out, match{k, n, s.start, s.end, leaf.Text == joined})
 			}
 		}
@@ -150,8 +150,8 @@ func (m *Matcher) find(text string) ([]match, int) {
 	return out, len(m.words)
 }
 
-// isOneOf reports whether a word has one of some stems.
-func (w Word) isOneOf(stems []string) bool {
+// hasStemOf reports whether a word has one of some stems.
+func (w Word) hasStemOf(stems []string) bool {
 	return slices.ContainsFunc(stems, func(s string) bool { return slices.Contains(w.Stems, s) })
 }
 

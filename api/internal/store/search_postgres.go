@@ -122,22 +122,23 @@ func (postgresIndex) hits(owner int64, s Search, e search.Expression) *query {
 const walked = 5_000
 
 func (postgresIndex) order(q *query, s Search, dense bool) bool {
-	// The sum keeps the planner from walking through a person's documents in the order of time
-	// where few of them match.
-	by, direction := "d.updated + 0", " DESC"
-	if dense = dense && s.Order != Due; dense {
-		by = "d.updated"
-	}
+	direction := " DESC"
 	if s.Order == Oldest {
 		direction = ""
 	}
-	if q.orderBy = by + direction; dense {
-		q.walk()
-	}
-	if s.Order == Due {
+	switch {
+	case s.Order == Due:
 		q.orderBy = "d.due IS NULL, d.due, d.updated DESC"
+		return false
+	case dense:
+		q.orderBy = "d.updated" + direction
+		q.walk()
+		return true
 	}
-	return dense
+	// The sum keeps the planner from walking through a person's documents in the order of time
+	// where few of them match.
+	q.orderBy = "d.updated + 0" + direction
+	return false
 }
 
 // walk has a query look at the first documents only, one after another.
