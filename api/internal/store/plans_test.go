@@ -198,6 +198,24 @@ func parameters(sql string) int {
 	return n
 }
 
+// plan is how SQLite carries out a statement.
+func (s *sqliteStore) plan(t *testing.T, st statement, args []any) string {
+	t.Helper()
+	var plan []string
+	explain := statement{"explain", "EXPLAIN QUERY PLAN " + st.sql}
+	err := each(t.Context(), s.db, explain, args, func(r rows) error {
+		var id, parent, unused int
+		var line string
+		err := r.Scan(&id, &parent, &unused, &line)
+		plan = append(plan, line)
+		return err
+	})
+	if err != nil {
+		t.Fatalf("%s: %v", st.name, err)
+	}
+	return strings.Join(plan, "\n")
+}
+
 func TestPlansOfSQLite(t *testing.T) {
 	s := openSQLite(t, Memory, time.Now).(*sqliteStore)
 	costly := regexp.MustCompile(`SCAN|TEMP B-TREE`)
@@ -205,57 +223,47 @@ func TestPlansOfSQLite(t *testing.T) {
 		if p.sqlite == nil {
 			continue // sessions are in memory
 		}
-		var plan []string
-		explain := statement{"explain", "EXPLAIN QUERY PLAN " + p.sql}
-		rows, err := s.db.query(t.Context(), explain, make([]any, parameters(p.sql))...)
-		if err != nil {
-			t.Fatalf("%s: %v", p.name, err)
-		}
-		for rows.Next() {
-			var id, parent, unused int
-			var line string
-			if err := rows.Scan(&id, &parent, &unused, &line); err != nil {
-				t.Fatal(err)
-			}
-			plan = append(plan, line)
-		}
-		rows.Close()
-		judgePlan(t, p.statement, strings.Join(plan, "\n"), costly, p.sqlite)
+		plan := s.plan(t, p.statement, make([]any, parameters(p.sql)))
+		judgePlan(t, p.statement, plan, costly, p.sqlite)
 	}
 	// FTS5 is scanned by its own index, and what a page has is sorted once more by the join with
 	// its items.
 	outside := regexp.MustCompile(`SCAN (d|i|items|search_docs)\b`)
 	for n, p := range searchPlans {
 		st, args := s.searchPlan(t, n, 1)
-		explain := statement{"explain", "EXPLAIN QUERY PLAN " + st.sql}
-		rows, err := s.db.query(t.Context(), explain, args...)
-		if err != nil {
-			t.Fatalf("%s: %v", p.name, err)
-		}
-		var plan []string
-		for rows.Next() {
-			var id, parent, unused int
-			var line string
-			if err := rows.Scan(&id, &parent, &unused, &line); err != nil {
-				t.Fatal(err)
-			}
-			plan = append(plan, line)
-		}
-		rows.Close()
+		plan := s.plan(t, st, args)
 		want := []string{
 			"f VIRTUAL TABLE INDEX",
 			"SEARCH d USING INTEGER PRIMARY KEY",
 			"SEARCH i USING INDEX items_by_uid",
 		}
-		judgePlan(t, statement{name: p.name}, strings.Join(plan, "\n"), outside, want)
+		judgePlan(t, statement{name: p.name}, plan, outside, want)
 		if p.order == Newest || p.order == Oldest {
 			// The index is in the order of time: nothing but the page itself may be sorted.
-			if inner := strings.Join(plan, "\n"); strings.Contains(inner, "TEMP B-TREE") &&
-				strings.Index(inner, "TEMP B-TREE") < strings.Index(inner, "SEARCH i") {
-				t.Errorf("%s sorts all hits:\n%s", p.name, inner)
+			if strings.Contains(plan, "TEMP B-TREE") &&
+				strings.Index(plan, "TEMP B-TREE") < strings.Index(plan, "SEARCH i") {
+				t.Errorf("%s sorts all hits:\n%s", p.name, plan)
 			}
 		}
 	}
+	q, sorts := s.rareWord(t, 1), regexp.MustCompile(`TEMP B-TREE`)
+	judgePlan(t, statement{name: "rare"}, s.plan(t, fewStatement(q), q.args), sorts, []string{
+		"f VIRTUAL TABLE INDEX",
+	})
+	judgePlan(t, sqliteFewItems, s.plan(t, sqliteFewItems, []any{"[]"}), outside, []string{
+		"SEARCH d USING INTEGER PRIMARY KEY",
+		"SEARCH i USING INDEX items_by_uid",
+	})
+}
+
+// rareWord is the query of a search by relevance.
+func (c *common) rareWord(t *testing.T, owner int64) *query {
+	s := Search{
+		Query:  parsed(t, "7"),
+		Filter: search.Filter{States: []search.State{search.Live}},
+		Order:  Relevance,
+	}
+	return c.index.hits(owner, s, search.Compile(owner, s.Query, s.Filter))
 }
 
 // PostgreSQL chooses by what is in its tables, so there has to be something, and it has to know.
@@ -322,35 +330,44 @@ func TestPlansOfPostgreSQL(t *testing.T) {
 		judgePlan(t, p.statement, strings.Join(plan, "\n"), costly, p.postgres)
 	}
 	x := common{index: postgresIndex{}}
+	scans := regexp.MustCompile(`Seq Scan`)
 	for n, p := range searchPlans {
 		st, args := x.searchPlan(t, n, 250)
-		explain, mode := "EXPLAIN "+st.sql, pgx.QueryExecModeCacheDescribe
-		if strings.Contains(st.sql, ownerAside) { // planned once, for all values
-			name := fmt.Sprintf("s%d", n)
-			if _, err := c.Exec(t.Context(), "PREPARE "+name+" AS "+st.sql); err != nil {
-				t.Fatalf("%s: %v", p.name, err)
-			}
-			numbers := make([]string, len(args))
-			for n := range args {
-				numbers[n] = fmt.Sprintf("$%d", n+1)
-			}
-			explain = "EXPLAIN EXECUTE " + name + "(" + strings.Join(numbers, ", ") + ")"
-			mode = pgx.QueryExecModeSimpleProtocol
-		}
-		rows, err := c.Query(t.Context(), explain, append([]any{mode}, args...)...)
-		if err != nil {
-			t.Fatalf("%s: %v", p.name, err)
-		}
-		plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
-		if err != nil {
-			t.Fatalf("%s: %v", p.name, err)
-		}
-		judgePlan(
-			t,
-			statement{name: p.name},
-			strings.Join(plan, "\n"),
-			regexp.MustCompile(`Seq Scan`),
-			p.postgres,
-		)
+		judgePlan(t, statement{name: p.name}, postgresPlan(t, c, st, args), scans, p.postgres)
 	}
+	q := x.rareWord(t, 250)
+	for _, st := range []statement{
+		fewFoundStatement(q), q.statement("search.count", "COUNT(*)", ""),
+	} {
+		plan := postgresPlan(t, c, st, q.args)
+		judgePlan(t, st, plan, costly, []string{"search_docs_by_terms"})
+	}
+}
+
+// postgresPlan is how PostgreSQL carries out the statement of a search.
+func postgresPlan(t *testing.T, c *pgx.Conn, st statement, args []any) string {
+	t.Helper()
+	explain, mode := "EXPLAIN "+st.sql, pgx.QueryExecModeCacheDescribe
+	if strings.Contains(st.sql, ownerAside) { // planned once, for all values
+		numbers := make([]string, len(args))
+		for n := range args {
+			numbers[n] = fmt.Sprintf("$%d", n+1)
+		}
+		for _, sql := range []string{"DEALLOCATE ALL", "PREPARE planned AS " + st.sql} {
+			if _, err := c.Exec(t.Context(), sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+				t.Fatalf("%s: %v", st.name, err)
+			}
+		}
+		explain = "EXPLAIN EXECUTE planned(" + strings.Join(numbers, ", ") + ")"
+		mode = pgx.QueryExecModeSimpleProtocol
+	}
+	rows, err := c.Query(t.Context(), explain, append([]any{mode}, args...)...)
+	if err != nil {
+		t.Fatalf("%s: %v", st.name, err)
+	}
+	plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatalf("%s: %v", st.name, err)
+	}
+	return strings.Join(plan, "\n")
 }

@@ -229,12 +229,15 @@ func (c *common) fewFound(
 	e search.Expression,
 ) ([]Found, bool, error) {
 	q := c.index.hits(owner, s, e)
+	return c.read(ctx, fewFoundStatement(q), q.args, rankedHits, rankedBytes, s.Reserve)
+}
+
+func fewFoundStatement(q *query) statement {
 	inner := q.statement("", "d.owner, d.kind, d.uid", " LIMIT "+strconv.Itoa(rankedHits+1))
-	st := statement{"search.few_found", `
+	return statement{"search.few_found", `
 		SELECT h.kind, i.uid, i.version, i.created, i.updated, i.deleted, i.payload
 		FROM (` + inner.sql + `) h
 		JOIN items i ON i.owner = h.owner AND i.kind = h.kind AND i.uid = h.uid`}
-	return c.read(ctx, st, q.args, rankedHits, rankedBytes, s.Reserve)
 }
 
 // few are the hits of a search by relevance, for a database that finds them as fast as it counts
@@ -249,18 +252,21 @@ func (c *common) few(
 		return nil, false, nil
 	}
 	q := c.index.hits(owner, s, e)
-	st := q.statement(
-		"search.few",
-		"f.rowid",
-		" ORDER BY f.rowid DESC LIMIT "+strconv.Itoa(rankedHits+1),
-	)
-	err = each(ctx, c.db, st, q.args, func(r rows) error {
+	err = each(ctx, c.db, fewStatement(q), q.args, func(r rows) error {
 		var id int64
 		err := r.Scan(&id)
 		ids = append(ids, id)
 		return err
 	})
 	return ids, len(ids) <= rankedHits, err
+}
+
+func fewStatement(q *query) statement {
+	return q.statement(
+		"search.few",
+		"f.rowid",
+		" ORDER BY f.rowid DESC LIMIT "+strconv.Itoa(rankedHits+1),
+	)
 }
 
 func (c *common) groups(
