@@ -3,6 +3,7 @@ package contract
 import (
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,14 +12,14 @@ import (
 	_ "modernc.org/sqlite"
 )
 
-// forgetIndex makes the database of a stopped server one whose items were all written before there
-// was an index.
+// forgetIndex makes a database one whose items were all written before there was an index. A running
+// server takes note of it for users who have not searched yet.
 func forgetIndex(t *testing.T, databaseURL string) {
 	t.Helper()
 	driver, address := "pgx", databaseURL
 	statements := []string{"UPDATE users SET indexed = 0", "DELETE FROM search_docs"}
 	if path, ok := strings.CutPrefix(databaseURL, "sqlite://"); ok {
-		driver, address = "sqlite", path
+		driver, address = "sqlite", path+"?_pragma=busy_timeout(60000)"
 		statements = append(
 			[]string{"DELETE FROM search_text WHERE rowid IN (SELECT id FROM search_docs)"},
 			statements...)
@@ -92,6 +93,42 @@ func TestOlderItemsAreIndexedWhateverInterruptsIt(t *testing.T) {
 			if out, err := checkIndex(again.env); err != nil ||
 				!strings.Contains(string(out), agrees) {
 				t.Errorf("check --index: %v\n%s", err, out)
+			}
+		}
+	})
+}
+
+// While items are not indexed, an empty result does not claim that they lack anything.
+func TestHintsWhileItemsAreIndexed(t *testing.T) {
+	onEachOurs(t, func(t *testing.T, b *backend) {
+		api, err := startServer(b, settings{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(api.kill)
+		u := api.userOf(t, freshName("tenant"), freshName("user"))
+		for range 3 {
+			u.call(t, "POST", "/v1/notes", `{"title":"Older","tags":["home"]}`).check(t, 201)
+		}
+		forgetIndex(t, api.env["DATABASE_URL"])
+		u.call(t, "POST", "/v1/notes", `{"title":"Newer","status":"archived"}`).check(t, 201)
+		for _, c := range []struct {
+			args    arguments
+			reasons []string
+		}{
+			{arguments{"query": "older"}, []string{"indexing"}},
+			{arguments{"query": "oldest", "tags": []string{"home"}}, []string{"indexing"}},
+			{arguments{"query": "newer"}, []string{"indexing", "archived"}},
+		} {
+			f := u.search(t, c.args)
+			var got []string
+			for _, h := range f.Hints {
+				got = append(got, h.Reason)
+			}
+			if f.Total != 0 || f.Indexed == nil || f.Indexed.Done != 1 || f.Indexed.Total != 4 ||
+				!slices.Equal(got, c.reasons) ||
+				f.Hints[0].Message != "only 1 of 4 items are indexed so far: search again later" {
+				t.Errorf("%v: %d hits, indexed %+v, hints %+v", c.args, f.Total, f.Indexed, f.Hints)
 			}
 		}
 	})

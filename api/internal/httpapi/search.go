@@ -34,7 +34,7 @@ func (a *API) search(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if found.Total == 0 {
-		out.Hints = a.hints(r, s)
+		out.Hints = a.hints(r, s, found.Progress)
 	}
 	writeJSON(w, http.StatusOK, out)
 	return nil

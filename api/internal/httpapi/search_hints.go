@@ -28,11 +28,12 @@ const hintTexts = 50
 // hintTime limits the time for hints. Those that are not found by then are omitted.
 const hintTime = time.Second
 
-// hints says why nothing was found, looking at one condition after the other.
-func (a *API) hints(r *http.Request, s searchCall) []hintBody {
+// hints says why nothing was found, looking at one condition after the other. While items are being
+// indexed, it does not say what they do not have.
+func (a *API) hints(r *http.Request, s searchCall, indexed *store.Progress) []hintBody {
 	ctx, cancel := context.WithTimeout(r.Context(), hintTime)
 	defer cancel()
-	out, err := a.findHints(r.WithContext(ctx), s)
+	out, err := a.findHints(r.WithContext(ctx), s, indexed)
 	if err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrSearchSlow) {
 		a.Log.Warn(
 			"hints of a search failed",
@@ -45,7 +46,11 @@ func (a *API) hints(r *http.Request, s searchCall) []hintBody {
 	return out
 }
 
-func (a *API) findHints(r *http.Request, s searchCall) ([]hintBody, error) {
+func (a *API) findHints(
+	r *http.Request,
+	s searchCall,
+	indexed *store.Progress,
+) ([]hintBody, error) {
 	owner := callOf(r.Context()).session.Owner
 	count := func(change func(*store.Search)) (int64, error) {
 		other := s.Search
@@ -61,6 +66,13 @@ func (a *API) findHints(r *http.Request, s searchCall) ([]hintBody, error) {
 			out = append(out, h)
 		}
 		return err
+	}
+	if indexed != nil {
+		out = append(out, hintBody{Reason: "indexing", Message: fmt.Sprintf(
+			"only %d of %d items are indexed so far: search again later",
+			indexed.Done,
+			indexed.Total,
+		)})
 	}
 	has := func(state search.State) bool { return slices.Contains(s.Filter.States, state) }
 	if !has(search.Archived) && !has(search.Deleted) {
@@ -80,27 +92,10 @@ func (a *API) findHints(r *http.Request, s searchCall) ([]hintBody, error) {
 			return out, err
 		}
 	}
-	for _, tag := range s.Filter.Tags {
-		n, err := count(func(o *store.Search) {
-			o.Query, o.Updated, o.Due = nil, store.Range{}, store.Range{}
-			o.Filter = search.Filter{States: s.Filter.States, Tags: []string{tag}}
-		})
-		if err != nil {
+	if indexed == nil {
+		tags, err := a.unknownTags(r, s)
+		if out = append(out, tags...); err != nil {
 			return out, err
-		}
-		if n == 0 {
-			like, err := a.likeTag(r, tag)
-			if err != nil {
-				return out, err
-			}
-			out = append(
-				out,
-				hintBody{
-					Reason:     "unknown_tag",
-					Message:    fmt.Sprintf("no item has the tag %q", cut(tag, tagLength)),
-					Suggestion: like,
-				},
-			)
 		}
 	}
 	if s.Query != nil && filtered(s.Search) {
@@ -114,6 +109,9 @@ func (a *API) findHints(r *http.Request, s searchCall) ([]hintBody, error) {
 			return out, err
 		}
 	}
+	if indexed != nil {
+		return out, nil
+	}
 	words, err := a.unknownWords(r, s)
 	return append(out, words...), err
 }
@@ -123,6 +121,35 @@ func filtered(s store.Search) bool {
 	return len(f.Kinds)+len(f.Tags) > 0 || f.Parent+f.Status+f.Priority != "" ||
 		s.Updated != store.Range{} ||
 		s.Due != store.Range{}
+}
+
+// unknownTags are the tags of a search that no item has, each with one of similar spelling.
+func (a *API) unknownTags(r *http.Request, s searchCall) ([]hintBody, error) {
+	owner := callOf(r.Context()).session.Owner
+	var out []hintBody
+	for _, tag := range s.Filter.Tags {
+		alone := store.Search{
+			Filter: search.Filter{States: s.Filter.States, Tags: []string{tag}},
+			Order:  store.Newest,
+		}
+		found, err := a.Store.Search(r.Context(), owner, alone)
+		if err != nil {
+			return out, err
+		}
+		if found.Total > 0 {
+			continue
+		}
+		like, err := a.likeTag(r, tag)
+		if err != nil {
+			return out, err
+		}
+		out = append(out, hintBody{
+			Reason:     "unknown_tag",
+			Message:    fmt.Sprintf("no item has the tag %q", cut(tag, tagLength)),
+			Suggestion: like,
+		})
+	}
+	return out, nil
 }
 
 // likeTag is a tag of the caller's items with a similar spelling.
