@@ -195,6 +195,11 @@ fn show(
         total => format!("{total} matches"),
     };
     output.note(styled(QUIET, matches))?;
+    if let (Some(indexed), true) = (found.get("indexed"), list("results").next().is_some()) {
+        let (done, total) = (text_of(indexed, "done"), text_of(indexed, "total"));
+        let progress = format!("only {done} of {total} items are indexed so far");
+        output.note(styled(QUIET, progress))?;
+    }
     for hint in list("hints") {
         output.note(styled(QUIET, format!("hint: {}", text_of(hint, "message"))))?;
     }
@@ -204,6 +209,7 @@ fn show(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::output::tests::captured;
 
     fn search(words: &[&str]) -> (Search, Settings) {
         let words = ["toolbridge-mcp", "search"].iter().chain(words);
@@ -242,6 +248,22 @@ mod tests {
             "toolbridge-mcp search --kind note --kind task --limit 5 --cursor abc --archived \
              --as ada -- launch OR start"
         );
+    }
+
+    #[test]
+    fn results_of_an_index_that_is_not_complete_say_so() {
+        let found = serde_json::json!({
+            "results": [{"id": "note/1", "title": "Lamp"}], "total": 1,
+            "indexed": {"done": 20, "total": 300},
+        });
+        let notes = captured(None, |output| show(output, &found, |_| None)).err;
+        assert_eq!(notes, "1 match\nonly 20 of 300 items are indexed so far\n");
+        let nothing = serde_json::json!({
+            "results": [], "total": 0, "indexed": {"done": 20, "total": 300},
+            "hints": [{"reason": "indexing", "message": "only 20 of 300 items"}],
+        });
+        let notes = captured(None, |output| show(output, &nothing, |_| None)).err;
+        assert_eq!(notes, "0 matches\nhint: only 20 of 300 items\n");
     }
 
     #[test]
