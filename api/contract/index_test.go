@@ -12,8 +12,8 @@ import (
 	_ "modernc.org/sqlite"
 )
 
-// forgetIndex makes a database one whose items were all written before there was an index. A running
-// server takes note of it for users who have not searched yet.
+// forgetIndex makes a database one whose items were all written before there was an index. A
+// running server takes note of it for users who have not searched yet.
 func forgetIndex(t *testing.T, databaseURL string) {
 	t.Helper()
 	driver, address := "pgx", databaseURL

@@ -234,10 +234,7 @@ func (c *common) fewFound(
 
 func fewFoundStatement(q *query) statement {
 	inner := q.statement("", "d.owner, d.kind, d.uid", " LIMIT "+strconv.Itoa(rankedHits+1))
-	return statement{"search.few_found", `
-		SELECT h.kind, i.uid, i.version, i.created, i.updated, i.deleted, i.payload
-		FROM (` + inner.sql + `) h
-		JOIN items i ON i.owner = h.owner AND i.kind = h.kind AND i.uid = h.uid`}
+	return statement{"search.few_found", foundItems(inner)}
 }
 
 // few are the hits of a search by relevance, for a database that finds them as fast as it counts

@@ -219,10 +219,15 @@ func (c *common) pageStatement(
 		" ORDER BY "+q.orderBy+" LIMIT CAST("+q.arg(limit+1)+" AS BIGINT)",
 	)
 	outer := strings.NewReplacer("f.rowid", "h.updated", "d.", "h.").Replace(q.orderBy)
-	return statement{"search.page", `
+	return statement{"search.page", foundItems(inner) + " ORDER BY " + outer}, some
+}
+
+// foundItems reads the items of documents, which another statement reads as owner, kind and uid.
+func foundItems(documents statement) string {
+	return `
 		SELECT h.kind, i.uid, i.version, i.created, i.updated, i.deleted, i.payload
-		FROM (` + inner.sql + `) h
-		JOIN items i ON i.owner = h.owner AND i.kind = h.kind AND i.uid = h.uid ORDER BY ` + outer}, some
+		FROM (` + documents.sql + `) h
+		JOIN items i ON i.owner = h.owner AND i.kind = h.kind AND i.uid = h.uid`
 }
 
 // scan reads a row of kind, uid, version, created, updated, deleted and payload.
