@@ -16,6 +16,7 @@ import argparse
 import contextlib
 import json
 import pathlib
+import re
 import statistics
 import sys
 
@@ -77,6 +78,11 @@ def tools_of(server, token):
     return {tool["name"] for tool in listed["result"]["tools"]}
 
 
+def index_version():
+    text = (rig.ROOT / "api/internal/search/text.go").read_text()
+    return int(re.search(r"^const Version = (\d+)$", text, re.MULTILINE)[1])
+
+
 def measure(kind, options):
     with contextlib.ExitStack() as stack:
         database = stack.enter_context(seed.KINDS[kind]())
@@ -85,7 +91,8 @@ def measure(kind, options):
         }
         api = stack.enter_context(rig.Api(database, settings=settings))
         database.fill(1, 1, NOTES)
-        database.run("UPDATE users SET indexed = 1")  # or each search would look how far that is
+        # Each search would look how far the index is with what was not written by the API.
+        database.run(f"UPDATE users SET indexed = {index_version()}")
         server = stack.enter_context(programs.server(api))
         token = programs.token(rig.subject(1))
         callers = stack.enter_context(api.callers([1]))
