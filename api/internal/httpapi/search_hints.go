@@ -128,11 +128,8 @@ func (a *API) unknownTags(r *http.Request, s searchCall) ([]hintBody, error) {
 	owner := callOf(r.Context()).session.Owner
 	var out []hintBody
 	for _, tag := range s.Filter.Tags {
-		alone := store.Search{
-			Filter: search.Filter{States: s.Filter.States, Tags: []string{tag}},
-			Order:  store.Newest,
-		}
-		found, err := a.Store.Search(r.Context(), owner, alone)
+		alone := search.Filter{States: s.Filter.States, Tags: []string{tag}}
+		found, err := a.Store.Search(r.Context(), owner, store.Search{Filter: alone})
 		if err != nil {
 			return out, err
 		}

@@ -348,7 +348,7 @@ func TestPlansOfPostgreSQL(t *testing.T) {
 func postgresPlan(t *testing.T, c *pgx.Conn, st statement, args []any) string {
 	t.Helper()
 	explain, mode := "EXPLAIN "+st.sql, pgx.QueryExecModeCacheDescribe
-	if strings.Contains(st.sql, ownerAside) { // planned once, for all values
+	if st.onePlan() {
 		numbers := make([]string, len(args))
 		for n := range args {
 			numbers[n] = fmt.Sprintf("$%d", n+1)

@@ -324,8 +324,7 @@ func confirmed(
 }
 
 func (d *postgresDB) query(ctx context.Context, s statement, args ...any) (rows, error) {
-	if strings.HasPrefix(s.name, "search.") && !strings.Contains(s.sql, ownerAside) {
-		// Planned for these very values: a day and a year need different plans.
+	if !s.onePlan() {
 		args = append([]any{pgx.QueryExecModeCacheDescribe}, args...)
 	}
 	return pgxConnection{d.pool}.query(ctx, s, args...)

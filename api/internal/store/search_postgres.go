@@ -81,10 +81,15 @@ const (
 	indexedTerms = "d.terms @@ "
 	// ofOwner begins the condition on the owner. ownerAside does so where it must not lead to an
 	// index: the words of one owner are found by the index of words, however many others there are.
-	// A statement with it has the same few conditions and one plan, whatever it looks for.
 	ofOwner    = "d.owner = "
 	ownerAside = "d.owner + 0 = "
 )
+
+// onePlan reports whether PostgreSQL can plan a statement once. The plans of searches depend on
+// their values, a day or a year, unless only the index of words can serve them.
+func (s statement) onePlan() bool {
+	return !strings.HasPrefix(s.name, "search.") || strings.Contains(s.sql, ownerAside)
+}
 
 func (postgresIndex) hits(owner int64, s Search, e search.Expression) *query {
 	q := &query{from: "search_docs d"}
